@@ -1,0 +1,28 @@
+"""Run all benchmarks, or the named ones, each in a process of its own."""
+
+import argparse
+import importlib
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+NAMES = sorted(p.stem for p in Path(__file__).parent.glob("*.py") if not p.stem.startswith("_"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*NAMES, []], help=f"which (default: all): {', '.join(NAMES)}")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.here:
+        importlib.import_module(f"benchmarks.{arguments.names[0]}").main()
+        return
+    print(f"Python {platform.python_version()}, {platform.machine()}", flush=True)
+    for name in arguments.names or NAMES:
+        print(f"\n## {name}", flush=True)
+        subprocess.run([sys.executable, "-m", "benchmarks", "--here", name], check=True)
+
+
+if __name__ == "__main__":
+    main()
