@@ -88,8 +88,7 @@ class Analysis:
 
 def class_names(model: Model) -> Mapping[str, tuple[str, ...]]:
     """The name of every class in every language; English where the weights bring no other."""
-    count = model.network.get_submodule("fc").out_features
-    return {language: tuple(model.class_name(i, language) for i in range(count)) for language in LANGUAGES}
+    return {language: tuple(model.class_name(i, language) for i in range(model.classes)) for language in LANGUAGES}
 
 
 def facts(model: Model) -> ModelFacts:
@@ -119,7 +118,7 @@ def analyze(model: Model, picture: Picture, target: Target | None = None) -> Ana
     A correlation over the few positions of a small map is large by chance even in an untrained network: see `nulls`.
     """
     architecture = describe(model)
-    taken = capture(model, model.weights.preprocessing.tensor(picture).to(model.device, model.dtype), target)
+    taken = capture(model, model.input(picture), target)
     given = from_capture(taken, 0)
     blocks = {
         block.name: BlockAnalysis(

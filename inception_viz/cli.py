@@ -81,7 +81,7 @@ def models_(arguments: argparse.Namespace) -> None:
     """List what can be loaded here, with which weights, on which device."""
     from inception_viz import models
 
-    facts = models.device_facts(models.device(arguments.device))
+    facts = models.device_facts(models.choose_device(arguments.device))
     listed = {name: [models.card(name, weights) for weights in models.choices(name)] for name in models.ARCHITECTURES}
     if arguments.json:
         device = {"name": facts.name, "memory_bytes": facts.memory_bytes, "precision": facts.precision}

@@ -15,8 +15,9 @@ import numpy as np
 import photographs
 import tiny_imagenet
 import torch
-from inception_viz.models import Preprocessing
 from train_boxed import hold_out, untrained
+
+from inception_viz.models import Preprocessing
 
 SIDES = (96, 112, 128, 144, 160, 192, 224)
 DETAILS = (48, 64, 80, 96, 128, None)
@@ -44,21 +45,19 @@ def main() -> None:
 
     def logits(array: np.ndarray, preparation: Preprocessing) -> torch.Tensor:
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            return network(preparation.of_pixels(array).contiguous(memory_format=torch.channels_last)).float()[0]
+            return network(preparation.normalised(preparation.of_pixels(array))).float()[0]
 
     for side in SIDES:
-        small = Preprocessing(resize=side, crop=side, mean=MEAN, std=STD, detail=None)
+        small = Preprocessing(resize=side, crop=side, detail=None)
         enlarged = np.mean([int(logits(np.asarray(pictures[i]), small).argmax()) == labels[i] for i in held])
         for detail in DETAILS:
-            preparation = Preprocessing(resize=side, crop=side, mean=MEAN, std=STD, detail=detail)
+            preparation = Preprocessing(resize=side, crop=side, detail=detail)
             answers = [(logits(array, preparation), right) for array, right in photos]
             top1 = np.mean([int(a.argmax()) in right for a, right in answers])
             top5 = np.mean([any(r in a.topk(5).indices.tolist() for r in right) for a, right in answers])
             line = {"side": side, "detail": detail, "held_out_top1": round(float(enlarged), 4)}
             print(json.dumps(line | {"photographs_top1": round(float(top1), 4), "photographs_top5": round(float(top5), 4)}), flush=True)
 
-
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 if __name__ == "__main__":
     main()

@@ -1,0 +1,84 @@
+"""Activations and gradients of all blocks from one forward and one backward pass, without hooks: safe on a network that others use too."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from inception_viz.architecture import describe
+from inception_viz.errors import VisitorError
+from inception_viz.models import Model, once_per_model
+from inception_viz.text import message
+
+LOGITS = "logits"
+
+
+class NoSuchClass(VisitorError):
+    """The index of a class that the network does not tell apart."""
+
+    words = message("There is no class {found}; this network tells {allowed} classes apart, counted from 0.")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is explained: the logit of class `index`, or its difference to the logit of class `against`."""
+
+    index: int
+    against: int | None = None
+
+    def of(self, logits: Tensor) -> Tensor:
+        """The target's value for logits `(..., K)`."""
+        value = logits[..., self.index]
+        return value if self.against is None else value - logits[..., self.against]
+
+
+@dataclass(frozen=True, eq=False)
+class Capture:
+    """Results of one pass over N pictures, on the model's device.
+
+    `logits` is `(N, K)`; `activations` and `gradients` are by block `(N, C, H, W)`; `targets` has one target a picture. A gradient is that of
+    the picture's own target with respect to the block's output. `gradients` is empty if none was asked for.
+    """
+
+    logits: Tensor
+    targets: tuple[Target, ...]
+    activations: Mapping[str, Tensor]
+    gradients: Mapping[str, Tensor]
+
+
+@once_per_model
+def _extractor(model: Model) -> fx.GraphModule:
+    architecture = describe(model)
+    nodes = {block.node: block.name for block in architecture.blocks} | {architecture.logits_node: LOGITS}
+    return create_feature_extractor(model.network, nodes, suppress_diff_warning=True).eval()
+
+
+def check_target(target: Target, classes: int) -> Target:
+    """The same target, if both its classes exist. Raises NoSuchClass."""
+    for index in (target.index, target.against):
+        if index is not None and not 0 <= index < classes:
+            raise NoSuchClass(found=index, allowed=classes)
+    return target
+
+
+def capture(model: Model, inputs: Tensor, target: Target | None = None, gradients: bool = True) -> Capture:
+    """Logits, activations and gradients of all blocks for `inputs` (N, 3, S, S) as `model.input` makes them.
+
+    The target is each picture's likeliest class unless one is given. The backward pass ends at the first block: nothing below it is asked for.
+    Raises NoSuchClass.
+    """
+    if target is not None:
+        check_target(target, model.classes)
+    extract = _extractor(model)
+    with torch.set_grad_enabled(gradients):
+        taken: dict[str, Tensor] = extract(inputs.detach().requires_grad_(gradients))
+    logits = taken.pop(LOGITS)
+    targets = tuple(target or Target(int(i)) for i in logits.detach().argmax(1))
+    if not gradients:
+        return Capture(logits, targets, taken, {})
+    total = torch.stack([t.of(row) for t, row in zip(targets, logits, strict=True)]).sum()
+    found = torch.autograd.grad(total, list(taken.values()))
+    detached = {name: tensor.detach() for name, tensor in taken.items()}
+    return Capture(logits.detach(), targets, detached, dict(zip(taken, found, strict=True)))

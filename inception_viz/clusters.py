@@ -1,0 +1,200 @@
+"""Groups of channels that fire together, found in a similarity matrix.
+
+The number of clusters is chosen by silhouette unless the person gives one. A cluster is found in the same data that shows it to be correlated:
+whether it is more than chance is another question, asked in `nulls`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import networkx as nx
+import numpy as np
+import torch
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
+from sklearn.metrics import adjusted_rand_score
+
+from inception_viz.architecture import Block
+from inception_viz.correlations import Correlation, image_level
+from inception_viz.errors import UnknownChoice, VisitorError
+from inception_viz.text import message
+
+MOST = 24  # clusters that the silhouette is tried for
+NEIGHBOURS = 10
+SEED = 0
+CHOSEN, SILHOUETTE = message("chosen"), message("best silhouette")
+
+
+class TooManyClusters(VisitorError):
+    """More clusters than live channels."""
+
+    words = message("{found} clusters cannot be made of {allowed} channels that are not constant.")
+
+
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """Labels `(C,)` int, -1 for constant channels; cluster 0 is the largest, equally large ones stand by their first channel.
+
+    `score` is the silhouette on 1 - r, from -1 to 1 (nan where it is undefined): how much closer channels are to their own cluster than to the
+    next. `criterion` says how the number was chosen.
+    """
+
+    labels: np.ndarray
+    definition: str
+    method: str
+    criterion: str
+    score: float
+
+    @property
+    def count(self) -> int:
+        """How many clusters there are."""
+        return int(self.labels.max(initial=-1)) + 1
+
+    def members(self, cluster: int) -> np.ndarray:
+        """The channels of a cluster, in order."""
+        return np.flatnonzero(self.labels == cluster)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Channels in each cluster, `(count,)`."""
+        return np.bincount(self.labels[self.labels >= 0], minlength=self.count)
+
+
+def silhouette(distance: np.ndarray, labels: np.ndarray) -> float:
+    """The mean silhouette of labels `(n,)` for distances `(n, n)` (Rousseeuw 1987); nan unless there are 2 to n - 1 clusters."""
+    count = int(labels.max()) + 1
+    if not 2 <= count <= len(labels) - 1:
+        return float("nan")
+    member = np.zeros((len(labels), count), dtype=distance.dtype)
+    member[np.arange(len(labels)), labels] = 1
+    sizes = member.sum(0)
+    total = distance @ member  # (n, count): summed distance of each channel to each cluster
+    own = sizes[labels]
+    within = total[np.arange(len(labels)), labels] / np.maximum(own - 1, 1)
+    mean = total / sizes
+    mean[np.arange(len(labels)), labels] = np.inf
+    nearest = mean.min(1)
+    width = np.where(own > 1, (nearest - within) / np.maximum(np.maximum(nearest, within), np.finfo(distance.dtype).tiny), 0)
+    return float(width.mean())
+
+
+def _average_linkage(r: np.ndarray, count: int | None) -> np.ndarray:
+    distance = (1 - r).astype(np.float64)
+    tree = linkage(squareform(distance, checks=False), "average")
+    if count is not None:
+        return fcluster(tree, count, "maxclust") - 1
+    tried = [fcluster(tree, k, "maxclust") - 1 for k in range(2, min(MOST, len(r) - 1) + 1)]
+    small = distance.astype(np.float32)
+    scores = [silhouette(small, labels) for labels in tried]
+    return tried[int(np.nanargmax(scores))] if scores and not np.all(np.isnan(scores)) else np.zeros(len(r), dtype=int)
+
+
+def _neighbours(r: np.ndarray) -> nx.Graph:
+    """Each channel joined to the most similar ones with positive r, weighted by r."""
+    kept = np.clip(r.astype(np.float64), 0, None)
+    np.fill_diagonal(kept, 0)
+    few = min(NEIGHBOURS, len(r) - 1)
+    nearest = np.argsort(-kept, axis=1, kind="stable")[:, :few]
+    chosen = np.zeros_like(kept, dtype=bool)
+    np.put_along_axis(chosen, nearest, True, axis=1)
+    chosen |= chosen.T
+    rows, columns = np.nonzero(np.triu(chosen & (kept > 0), 1))
+    graph = nx.Graph()
+    graph.add_nodes_from(range(len(r)))
+    graph.add_weighted_edges_from(zip(rows.tolist(), columns.tolist(), kept[rows, columns].tolist(), strict=True))
+    return graph
+
+
+def _louvain(r: np.ndarray, count: int | None) -> np.ndarray:
+    graph = _neighbours(r)
+    resolutions = [1.0] if count is None else np.geomspace(0.05, 20, 24).tolist()
+    found = []
+    for resolution in resolutions:
+        labels = np.zeros(len(r), dtype=int)
+        for label, channels in enumerate(nx.community.louvain_communities(graph, resolution=resolution, seed=SEED)):
+            labels[list(channels)] = label
+        found.append(labels)
+    return found[0] if count is None else min(found, key=lambda labels: abs(int(labels.max()) + 1 - count))
+
+
+METHODS: dict[str, Callable[[np.ndarray, int | None], np.ndarray]] = {
+    message("average linkage"): _average_linkage,
+    message("louvain"): _louvain,
+}
+DEFINITIONS: Mapping[str, str] = {
+    "spatial": message("over the positions of the picture"),
+    "binary": message("by the positions where each fires most (Jaccard)"),
+    "image": message("over several pictures"),
+}
+
+
+def _numbered(labels: np.ndarray) -> np.ndarray:
+    """The same partition, the largest cluster first, equally large ones by their first channel."""
+    kinds, first, inverse, sizes = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
+    rank = np.empty(len(kinds), dtype=int)
+    rank[np.lexsort((first, -sizes))] = np.arange(len(kinds))
+    return rank[inverse]
+
+
+def find(correlation: Correlation, method: str = "average linkage", count: int | None = None, definition: str = "spatial") -> Clusters:
+    """Clusters of the channels of a similarity matrix; deterministic. Raises UnknownChoice or TooManyClusters.
+
+    Average linkage cuts the tree of 1 - r; louvain finds communities in the graph of each channel's ten nearest with r > 0, where a wished
+    number is met as nearly as its resolution allows.
+    """
+    if method not in METHODS:
+        raise UnknownChoice(found=method, kind="method", allowed=", ".join(METHODS))
+    live = np.flatnonzero(~correlation.constant)
+    if count is not None and not 1 <= count <= len(live):
+        raise TooManyClusters(found=count, allowed=len(live))
+    labels = np.full(len(correlation.constant), -1)
+    score = float("nan")
+    if len(live):
+        r = correlation.r[np.ix_(live, live)]
+        found = METHODS[method](r, count) if len(live) > 2 else np.zeros(len(live), dtype=int)
+        labels[live] = _numbered(found)
+        score = silhouette(1 - r, labels[live])
+    labels.setflags(write=False)
+    return Clusters(labels, definition, method, SILHOUETTE if count is None else CHOSEN, score)
+
+
+def mean_r(correlation: Correlation, clusters: Clusters) -> np.ndarray:
+    """Mean similarity of the pairs inside each cluster, `(count,)`; nan for clusters of one channel."""
+    means = np.full(clusters.count, np.nan)
+    for cluster in range(clusters.count):
+        members = clusters.members(cluster)
+        if len(members) > 1:
+            inner = correlation.r[np.ix_(members, members)]
+            means[cluster] = inner[np.triu_indices(len(members), 1)].mean()
+    return means
+
+
+def branch_table(clusters: Clusters, block: Block) -> np.ndarray:
+    """Channels by cluster and branch, `(count, branches)` int."""
+    table = np.zeros((clusters.count, len(block.branches)), dtype=int)
+    live = clusters.labels >= 0
+    np.add.at(table, (clusters.labels[live], block.branch_of[live]), 1)
+    return table
+
+
+def agreement(a: np.ndarray, b: np.ndarray) -> float:
+    """Adjusted Rand index of two labellings, over the channels that both label: 1 for equal ones, about 0 for chance."""
+    both = (a >= 0) & (b >= 0)
+    return float(adjusted_rand_score(a[both], b[both]))
+
+
+def firing(pooled: np.ndarray, clusters: Clusters) -> np.ndarray:
+    """Mean activation of each cluster on each picture: pooled activations `(N, C)` become `(N, count)`."""
+    return np.stack([pooled[:, clusters.members(k)].mean(1) for k in range(clusters.count)], axis=1)
+
+
+def cofiring(activity: np.ndarray, threshold: float = 0.5) -> nx.Graph:
+    """Which clusters fire together over pictures, from their activity `(N, count)`: edges where r exceeds the threshold. Raises TooFewPictures."""
+    correlation = image_level(torch.from_numpy(np.ascontiguousarray(activity)))
+    graph = nx.Graph()
+    for cluster in range(activity.shape[1]):
+        graph.add_node(cluster, mean=float(activity[:, cluster].mean()))
+    rows, columns = np.nonzero(np.triu(np.nan_to_num(correlation.r) > threshold, 1))
+    for a, b in zip(rows.tolist(), columns.tolist(), strict=True):
+        graph.add_edge(a, b, weight=float(correlation.r[a, b]))
+    return graph

@@ -1,0 +1,182 @@
+"""How channels fire together: similarity matrices over positions, over pictures, or of the positions where channels fire most.
+
+A constant channel (a dead one, for instance) correlates with nothing: its rows and columns are nan, it is counted, never shown as zero.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
+from scipy.stats import rankdata
+from torch import Tensor
+from torch.nn import functional
+
+from inception_viz.errors import VisitorError
+from inception_viz.moments import CrossMoments, Moments, cross_moments, samples
+from inception_viz.text import message
+
+TOP_SHARE = 0.1  # of the positions, where a channel counts as firing in the binary definition
+FLAT = 1e-6  # a channel whose deviation is below this share of its size is rounding, not signal
+
+
+class TooFewPictures(VisitorError):
+    """An image-level correlation needs several pictures."""
+
+    words = message("Correlation over pictures needs at least {allowed} pictures; there are {found}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Correlation:
+    """Similarity of C channels: `r` (C, C) float32, symmetric, 1 on the diagonal, nan for constant channels; `n` samples were looked at.
+
+    Pearson's r unless the maker says otherwise. Over few positions r is large by chance: at n = 49, a tenth of independent pairs exceed 0.24.
+    """
+
+    r: np.ndarray
+    constant: np.ndarray
+    n: int
+
+    def part(self, start: int, stop: int) -> "Correlation":
+        """The channels `start:stop` alone, a view: a branch's correlation is a slice of its block's."""
+        return Correlation(self.r[start:stop, start:stop], self.constant[start:stop], self.n)
+
+    def pairs(self) -> np.ndarray:
+        """Every pair of live channels once: `(pairs,)`."""
+        live = np.flatnonzero(~self.constant)
+        r = self.r[np.ix_(live, live)]
+        return r[np.triu_indices(len(live), 1)]
+
+
+@dataclass(frozen=True, eq=False)
+class CrossCorrelation:
+    """Similarity between the A channels of one block and the B of another: `r` (A, B) float32, nan for constant ones; `n` positions."""
+
+    r: np.ndarray
+    n: int
+
+
+def _finished(r: np.ndarray, constant: np.ndarray, n: int) -> Correlation:
+    r = np.clip(r, -1, 1, out=r)
+    r[constant, :] = np.nan
+    r[:, constant] = np.nan
+    live = np.flatnonzero(~constant)
+    r[live, live] = 1
+    r.setflags(write=False)
+    constant.setflags(write=False)
+    return Correlation(r, constant, n)
+
+
+def pearson(values: Tensor) -> Correlation:
+    """Pearson's r of samples `(C, n)` in one float32 matrix product; equal to numpy.corrcoef to 1e-5."""
+    wide = values.to(torch.float32 if values.device.type == "mps" else torch.float64)
+    centred = (wide - wide.mean(1, keepdim=True)).float()  # centred in float64: a mean far from zero would eat the digits
+    norm = centred.norm(dim=1, keepdim=True)
+    size = values.float().norm(dim=1, keepdim=True)
+    constant = (norm <= FLAT * size)[:, 0]
+    unit = centred / norm.clamp(min=torch.finfo(torch.float32).tiny)
+    r = unit @ unit.T
+    return _finished(r.cpu().numpy(), constant.cpu().numpy(), values.shape[1])
+
+
+def correlate(activation: Tensor) -> Correlation:
+    """Pearson's r of the channels of `(C, H, W)` or `(N, C, H, W)`, positions as samples (the "spatial" definition)."""
+    return pearson(samples(activation))
+
+
+def from_moments(moments: Moments) -> Correlation:
+    """Pearson's r from accumulated moments."""
+    squares = moments.comoment.diagonal()
+    constant = squares <= (FLAT**2) * (squares + moments.n * moments.mean.square())
+    scale = squares.clamp(min=torch.finfo(torch.float64).tiny).rsqrt()
+    r = moments.comoment * scale[:, None] * scale
+    return _finished(r.float().cpu().numpy(), constant.cpu().numpy(), moments.n)
+
+
+def from_cross_moments(moments: CrossMoments) -> CrossCorrelation:
+    """Pearson's r between two blocks from accumulated moments."""
+    flat_a = moments.squares_a <= (FLAT**2) * (moments.squares_a + moments.n * moments.mean_a.square())
+    flat_b = moments.squares_b <= (FLAT**2) * (moments.squares_b + moments.n * moments.mean_b.square())
+    r = moments.comoment / torch.outer(moments.squares_a, moments.squares_b).sqrt()
+    r[flat_a], r[:, flat_b] = torch.nan, torch.nan
+    return CrossCorrelation(r.clamp(-1, 1).float().cpu().numpy(), moments.n)
+
+
+def on_one_grid(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Two blocks' activations `(C, H, W)` on the coarser of both grids, averaged over area."""
+    side = (min(a.shape[-2], b.shape[-2]), min(a.shape[-1], b.shape[-1]))
+    return functional.adaptive_avg_pool2d(a.float(), side), functional.adaptive_avg_pool2d(b.float(), side)
+
+
+def across(a: Tensor, b: Tensor) -> CrossCorrelation:
+    """Pearson's r between the channels of two blocks, `(A, H, W)` and `(B, H', W')`, on their common grid."""
+    a, b = on_one_grid(a, b)
+    return from_cross_moments(cross_moments(samples(a), samples(b)))
+
+
+def image_level(pooled: Tensor) -> Correlation:
+    """Pearson's r over pictures of pooled activations `(N, C)` (the "image-level" definition). Raises TooFewPictures below three.
+
+    It takes 20 pictures or more to mean anything.
+    """
+    if len(pooled) < 3:
+        raise TooFewPictures(found=len(pooled), allowed=3)
+    return pearson(pooled.T)
+
+
+def jaccard(activation: Tensor, share: float = TOP_SHARE) -> Correlation:
+    """Jaccard similarity of the positions where each channel fires most (the "binary" definition): common ones over all, from 0 to 1.
+
+    A channel fires at its top `share` of positions, where it is above its lowest value; positions that tie with the last one count too.
+    """
+    values = samples(activation).float()
+    keep = max(1, round(share * values.shape[1]))
+    threshold = values.topk(keep, dim=1).values[:, -1:]
+    lowest = values.amin(1, keepdim=True)
+    fires = ((values >= threshold) & (values > lowest)).float()
+    constant = (values.amax(1, keepdim=True) == lowest)[:, 0]
+    both = fires @ fires.T
+    count = fires.sum(1)
+    either = (count[:, None] + count - both).clamp(min=1)
+    return _finished((both / either).cpu().numpy(), constant.cpu().numpy(), values.shape[1])
+
+
+def log1p(values: Tensor) -> Tensor:
+    """log(1 + a) of activations, which ReLU keeps at or above zero: less is decided by a few strong positions."""
+    return values.clamp(min=0).log1p()
+
+
+def ranks(values: Tensor) -> Tensor:
+    """Ranks of the samples `(C, n)` of each channel, ties averaged: Pearson's r of them is Spearman's."""
+    return torch.from_numpy(rankdata(values.cpu().numpy(), axis=1)).to(values.device)
+
+
+def without_mean_map(values: Tensor) -> Tensor:
+    """Samples `(C, n)` with the first principal component over channels taken out: what is left when "everything fires on the object" is not news."""
+    standard = values.double() - values.double().mean(1, keepdim=True)
+    deviation = standard.norm(dim=1, keepdim=True)
+    standard = torch.where(deviation > FLAT * values.double().norm(dim=1, keepdim=True), standard / deviation, 0)
+    _, _, directions = torch.linalg.svd(standard, full_matrices=False)
+    first = directions[:1]
+    return standard - (standard @ first.T) @ first
+
+
+TRANSFORMS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    message("as they are"): lambda values: values,
+    message("log(1 + a)"): log1p,
+    message("ranks (Spearman)"): ranks,
+    message("without the mean map"): without_mean_map,
+}
+
+
+def order(correlation: Correlation) -> np.ndarray:
+    """An order of the channels for drawing, `(C,)`: leaves of average linkage on 1 - r, constant channels last."""
+    live = np.flatnonzero(~correlation.constant)
+    rest = np.flatnonzero(correlation.constant)
+    if len(live) < 3:
+        return np.concatenate([live, rest])
+    distance = 1 - correlation.r[np.ix_(live, live)].astype(np.float64)
+    tree = linkage(squareform(distance, checks=False), "average")
+    return np.concatenate([live[leaves_list(tree)], rest])
