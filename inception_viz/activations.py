@@ -1,13 +1,14 @@
 """Activations and gradients of all blocks from one forward and one backward pass, without hooks: safe on a network that others use too."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, fx
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from inception_viz.architecture import describe
+from inception_viz.architecture import Block, describe
 from inception_viz.errors import VisitorError
 from inception_viz.models import Model, once_per_model
 from inception_viz.text import message
@@ -82,3 +83,22 @@ def capture(model: Model, inputs: Tensor, target: Target | None = None, gradient
     found = torch.autograd.grad(total, list(taken.values()))
     detached = {name: tensor.detach() for name, tensor in taken.items()}
     return Capture(logits.detach(), targets, detached, dict(zip(taken, found, strict=True)))
+
+
+PAGE = 32  # maps that are looked at together
+SORTINGS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    message("mean activation"): lambda activation, given: activation.mean((1, 2)),
+    message("highest activation"): lambda activation, given: activation.max((1, 2)),
+    message("what it gives to the target"): lambda activation, given: np.abs(given),
+    message("channel number"): lambda activation, given: -np.arange(len(activation)),
+}
+
+
+def sorted_channels(activation: np.ndarray, given: np.ndarray, block: Block, branch: str | None, sorting: str) -> np.ndarray:
+    """Channels of a block, or of one branch, by a key of SORTINGS, the largest first: `(channels,)` int."""
+    score = SORTINGS[sorting](activation, given)
+    order = np.argsort(-score, kind="stable")
+    if branch is None:
+        return order
+    wanted = [i for i, b in enumerate(block.branches) if b.name == branch]
+    return order[np.isin(block.branch_of[order], wanted)]

@@ -15,7 +15,7 @@ import torch
 from inception_viz.activations import Target, capture
 from inception_viz.architecture import Architecture, Block, describe
 from inception_viz.attributions import Attribution, from_capture
-from inception_viz.clusters import Clusters, find
+from inception_viz.clusters import DEFAULT, Clusters, find
 from inception_viz.correlations import Correlation, correlate
 from inception_viz.images import Picture
 from inception_viz.models import Model
@@ -144,7 +144,7 @@ def analyze(model: Model, picture: Picture, target: Target | None = None) -> Ana
     )
 
 
-def clustered(analysis: Analysis, method: str = "average linkage", count: int | None = None) -> Iterator[tuple[str, Clusters]]:
+def clustered(analysis: Analysis, method: str = DEFAULT, count: int | None = None) -> Iterator[tuple[str, Clusters]]:
     """The clusters of every block, block by block."""
     for name, block in analysis.blocks.items():
         yield name, find(block.correlation, method=method, count=count)

@@ -133,8 +133,8 @@ def parser() -> argparse.ArgumentParser:
     _choose_weights(one)
     one.add_argument("--target", type=int, metavar="CLASS", help="index of the class to explain (default: the likeliest)")
     one.add_argument("--against", type=int, metavar="CLASS", help="explain the target's logit minus this class's")
-    one.add_argument("--method", default="average linkage", help="how clusters are found: 'average linkage' or 'louvain'")
-    one.add_argument("--clusters", type=int, metavar="N", help="clusters a block (default: the number with the best silhouette)")
+    one.add_argument("--method", default="louvain", help="how clusters are found: 'louvain' (default) or 'average linkage'")
+    one.add_argument("--clusters", type=int, metavar="N", help="clusters a block (default: as the method's own criterion says)")
     one.add_argument("--language", choices=list(LANGUAGES), default="en", help="language of the figures")
 
     two = command("graph", graph)

@@ -1,6 +1,7 @@
 """Groups of channels that fire together, found in a similarity matrix.
 
-The number of clusters is chosen by silhouette unless the person gives one. A cluster is found in the same data that shows it to be correlated:
+The number of clusters is chosen by modularity (louvain) or silhouette (average linkage) unless the person gives one: on photographs the
+silhouette of average linkage often prefers two. A cluster is found in the same data that shows it to be correlated:
 whether it is more than chance is another question, asked in `nulls`.
 """
 
@@ -22,7 +23,7 @@ from inception_viz.text import message
 MOST = 24  # clusters that the silhouette is tried for
 NEIGHBOURS = 10
 SEED = 0
-CHOSEN, SILHOUETTE = message("chosen"), message("best silhouette")
+CHOSEN, SILHOUETTE, MODULARITY = message("chosen"), message("best silhouette"), message("best modularity")
 
 
 class TooManyClusters(VisitorError):
@@ -117,10 +118,19 @@ def _louvain(r: np.ndarray, count: int | None) -> np.ndarray:
     return found[0] if count is None else min(found, key=lambda labels: abs(int(labels.max()) + 1 - count))
 
 
-METHODS: dict[str, Callable[[np.ndarray, int | None], np.ndarray]] = {
-    message("average linkage"): _average_linkage,
-    message("louvain"): _louvain,
+@dataclass(frozen=True)
+class Method:
+    """How clusters are found, and by what their number is chosen when nobody gives it."""
+
+    run: Callable[[np.ndarray, int | None], np.ndarray]
+    criterion: str
+
+
+METHODS: dict[str, Method] = {
+    message("louvain"): Method(_louvain, MODULARITY),
+    message("average linkage"): Method(_average_linkage, SILHOUETTE),
 }
+DEFAULT = "louvain"
 DEFINITIONS: Mapping[str, str] = {
     "spatial": message("over the positions of the picture"),
     "binary": message("by the positions where each fires most (Jaccard)"),
@@ -136,7 +146,7 @@ def _numbered(labels: np.ndarray) -> np.ndarray:
     return rank[inverse]
 
 
-def find(correlation: Correlation, method: str = "average linkage", count: int | None = None, definition: str = "spatial") -> Clusters:
+def find(correlation: Correlation, method: str = DEFAULT, count: int | None = None, definition: str = "spatial") -> Clusters:
     """Clusters of the channels of a similarity matrix; deterministic. Raises UnknownChoice or TooManyClusters.
 
     Average linkage cuts the tree of 1 - r; louvain finds communities in the graph of each channel's ten nearest with r > 0, where a wished
@@ -151,11 +161,11 @@ def find(correlation: Correlation, method: str = "average linkage", count: int |
     score = float("nan")
     if len(live):
         r = correlation.r[np.ix_(live, live)]
-        found = METHODS[method](r, count) if len(live) > 2 else np.zeros(len(live), dtype=int)
+        found = METHODS[method].run(r, count) if len(live) > 2 else np.zeros(len(live), dtype=int)
         labels[live] = _numbered(found)
         score = silhouette(1 - r, labels[live])
     labels.setflags(write=False)
-    return Clusters(labels, definition, method, SILHOUETTE if count is None else CHOSEN, score)
+    return Clusters(labels, definition, method, METHODS[method].criterion if count is None else CHOSEN, score)
 
 
 def mean_r(correlation: Correlation, clusters: Clusters) -> np.ndarray:

@@ -36,6 +36,8 @@ CLASSES = ASSETS / "tiny-imagenet-classes.json"
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RANDOM_SEED = 20241107
 BOXED = "boxed"
+ON_IMAGENET = message("ImageNet-1K, as torchvision states")
+ON_TINY_IMAGENET = message("10,000 validation pictures of Tiny ImageNet")
 CHECKPOINTS = ("boxed-untrained", "boxed-early", "boxed-middle", BOXED)  # in the order of training
 
 
@@ -222,6 +224,13 @@ def tiny_imagenet_names() -> dict[str, tuple[str, ...]]:
     return {language: tuple(entry[language] for entry in listed) for language in ("en", "ar")}
 
 
+def epoch(checkpoint: str) -> int:
+    """After how many epochs of training one of CHECKPOINTS was kept."""
+    card = _card()
+    assert card is not None
+    return card["epochs"] if checkpoint == BOXED else card["checkpoints"][checkpoint.removeprefix("boxed-")]["epoch"]
+
+
 def choices(name: str) -> list[str]:
     """The weights that are here for an architecture, the preferred first."""
     spec = architecture(name)
@@ -243,9 +252,7 @@ def _imagenet_weights(name: str, spec: ArchitectureSpec) -> tuple[State, Weights
     data = path.read_bytes()
     accuracy = spec.enum.meta["_metrics"]["ImageNet-1K"]["acc@1"] / 100
     names = {"en": tuple(spec.enum.meta["categories"])}
-    facts = Weights(
-        "imagenet", hashlib.sha256(data).hexdigest(), names, spec.preprocessing, accuracy, "ImageNet-1K (as torchvision states)"
-    )
+    facts = Weights("imagenet", hashlib.sha256(data).hexdigest(), names, spec.preprocessing, accuracy, ON_IMAGENET)
     return weights_files.read(data, path.name), facts
 
 
@@ -263,7 +270,7 @@ def _boxed_weights(name: str) -> tuple[State, Weights]:
         if hashlib.sha256(data).hexdigest() != entry["sha256"]:
             raise DamagedBox(name=entry["file"])
         state = weights_files.dequantised(safetensors.torch.load(data))
-    return state, Weights(name, entry["sha256"], tiny_imagenet_names(), preprocessing, entry["top1"], card["measured_on"])
+    return state, Weights(name, entry["sha256"], tiny_imagenet_names(), preprocessing, entry["top1"], ON_TINY_IMAGENET)
 
 
 def _file_weights(name: str, spec: ArchitectureSpec, file: tuple[bytes, str], class_names: bytes | None) -> tuple[State, Weights]:
@@ -315,10 +322,10 @@ def card(name: str, weights: str) -> dict:
         boxed = _card()
         assert boxed is not None
         entry = boxed if weights == BOXED else boxed["checkpoints"][weights.removeprefix("boxed-")]
-        return {"name": weights, "classes": 200, "top1": entry["top1"], "measured_on": boxed["measured_on"]}
+        return {"name": weights, "classes": 200, "top1": entry["top1"], "measured_on": ON_TINY_IMAGENET}
     if weights == "imagenet":
         top1 = architecture(name).enum.meta["_metrics"]["ImageNet-1K"]["acc@1"] / 100
-        return {"name": weights, "classes": 1000, "top1": top1, "measured_on": "ImageNet-1K (as torchvision states)"}
+        return {"name": weights, "classes": 1000, "top1": top1, "measured_on": ON_IMAGENET}
     return {"name": weights, "classes": 1000, "top1": None, "measured_on": ""}
 
 

@@ -1,0 +1,59 @@
+"""Maps of channels: many as tiles, one over the picture."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from inception_viz.architecture import Block
+from inception_viz.figures import colours
+from inception_viz.text import Text
+
+COLUMNS = 8
+GAP = 1
+
+
+def _tile_places(count: int, columns: int, height: int, width: int) -> list[tuple[int, int]]:
+    return [(index // columns * (height + GAP), index % columns * (width + GAP)) for index in range(count)]
+
+
+def tiles(activation: np.ndarray, block: Block, channels: Sequence[int], text: Text) -> go.Figure:
+    """The maps of `channels` of an activation `(C, H, W)`, framed in their branch's colour, all on one scale from zero."""
+    _, height, width = activation.shape
+    columns = min(COLUMNS, max(1, len(channels)))
+    rows = -(-len(channels) // columns)
+    mosaic = np.full((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP), np.nan, np.float32)
+    figure = go.Figure()
+    for channel, (top, left) in zip(channels, _tile_places(len(channels), columns, height, width), strict=True):
+        mosaic[top : top + height, left : left + width] = activation[channel]
+        name = block.branches[block.branch_of[channel]].name
+        figure.add_shape(
+            type="rect", x0=left - 0.5, x1=left + width - 0.5, y0=top - 0.5, y1=top + height - 0.5,
+            line={"color": colours.branch(name), "width": 2},
+        )  # fmt: skip
+        figure.add_annotation(
+            x=left - 0.5, y=top - 0.5, text=str(channel), showarrow=False, xanchor="left", yanchor="top",
+            font={"size": 11, "color": "white"}, bgcolor=colours.branch(name), borderpad=1,
+        )  # fmt: skip
+    scale = {"title": {"text": text("activation")}, "thickness": 12}
+    figure.add_heatmap(
+        z=mosaic, colorscale=colours.SEQUENTIAL, zmin=0, hovertemplate="%{z:.3g}<extra></extra>", colorbar=scale, hoverongaps=False
+    )
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False, autorange="reversed", scaleanchor="x")
+    return colours.plain(figure, 60 + 100 * rows)
+
+
+def overlay(view: np.ndarray, values: np.ndarray, title: str, text: Text, signed: bool = False, height: int = 380) -> go.Figure:
+    """A map `(H, W)` laid over what the network saw, `(S, S, 3)`; its cells are stretched over the picture, not smoothed into it."""
+    figure = go.Figure(go.Image(z=view, hoverinfo="skip"))
+    step = view.shape[0] / values.shape[0]
+    top = float(np.abs(values).max()) or 1.0
+    figure.add_heatmap(
+        z=values.astype(np.float32), x0=step / 2 - 0.5, dx=step, y0=step / 2 - 0.5, dy=step, opacity=0.6, zsmooth="best",
+        colorscale=colours.DIVERGING if signed else colours.SEQUENTIAL, zmin=-top if signed else 0, zmax=top,
+        colorbar={"thickness": 12}, hovertemplate="%{z:.3g}<extra></extra>",
+    )  # fmt: skip
+    figure.update_xaxes(visible=False, range=[-0.5, view.shape[1] - 0.5])
+    figure.update_yaxes(visible=False, range=[view.shape[0] - 0.5, -0.5], scaleanchor="x")
+    return colours.plain(figure, height, title, text.direction == "rtl")

@@ -1,0 +1,78 @@
+"""Clusters over branches, clusters over the picture, and which clusters fire together over several pictures."""
+
+from collections.abc import Sequence
+
+import networkx as nx
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from inception_viz.architecture import Block
+from inception_viz.figures import colours
+from inception_viz.text import Text
+
+ACROSS = 4
+
+
+def over_branches(table: np.ndarray, block: Block, text: Text) -> go.Figure:
+    """Channels of each cluster by branch, `table` (clusters, branches), as stacked bars."""
+    names = [text("cluster {n}", n=k + 1) for k in range(len(table))]
+    figure = go.Figure()
+    for index, branch in enumerate(block.branches):
+        hover = "%{y} · " + text.isolated(branch.name) + ": %{x}<extra></extra>"
+        figure.add_bar(
+            y=names,
+            x=table[:, index].astype(np.int32),
+            name=branch.name,
+            orientation="h",
+            marker_color=colours.branch(branch.name),
+            hovertemplate=hover,
+        )
+    figure.update_layout(barmode="stack", legend_traceorder="normal")
+    figure.update_xaxes(title=text("channels"))
+    figure.update_yaxes(autorange="reversed")
+    return colours.plain(figure, 110 + 26 * len(table))
+
+
+def maps(view: np.ndarray, values: Sequence[np.ndarray], names: Sequence[str], text: Text, signed: bool = False) -> go.Figure:
+    """Each map `(H, W)` of `values` over what the network saw, as small pictures under its name; every map has its own scale."""
+    across = min(ACROSS, len(values))
+    rows = -(-len(values) // across)
+    figure = make_subplots(rows, across, subplot_titles=list(names), horizontal_spacing=0.02, vertical_spacing=0.2 / max(rows, 2))
+    for index, cells in enumerate(values):
+        place = {"row": index // across + 1, "col": index % across + 1}
+        step = view.shape[0] / cells.shape[0]
+        top = float(np.abs(cells).max()) or 1.0
+        figure.add_trace(go.Image(z=view, hoverinfo="skip"), **place)
+        heat = go.Heatmap(
+            z=cells.astype(np.float32), x0=step / 2 - 0.5, dx=step, y0=step / 2 - 0.5, dy=step, opacity=0.62, zsmooth="best", showscale=False,
+            colorscale=colours.DIVERGING if signed else colours.SEQUENTIAL, zmin=-top if signed else 0, zmax=top,
+            hovertemplate="%{z:.3g}<extra></extra>",
+        )  # fmt: skip
+        figure.add_trace(heat, **place)
+    figure.update_xaxes(visible=False, range=[-0.5, view.shape[1] - 0.5], constrain="domain")
+    figure.update_yaxes(visible=False, range=[view.shape[0] - 0.5, -0.5])
+    for index in range(rows * across):
+        figure.update_yaxes(scaleanchor=f"x{index + 1 if index else ''}", row=index // across + 1, col=index % across + 1)
+    return colours.plain(figure, 40 + (215 if rows > 1 or across > 2 else 300) * rows, top=36)
+
+
+def network(graph: nx.Graph, text: Text) -> go.Figure:
+    """Clusters as nodes on a circle, larger where they fire more, joined where they fire together over the pictures."""
+    places = nx.circular_layout(graph)
+    figure = go.Figure()
+    for a, b, r in graph.edges(data="weight"):
+        line = {"color": colours.NEUTRAL, "width": 1 + 5 * r}
+        figure.add_scatter(x=[places[a][0], places[b][0]], y=[places[a][1], places[b][1]], mode="lines", line=line, hoverinfo="skip")
+        middle = (places[a] + places[b]) / 2
+        figure.add_annotation(x=middle[0], y=middle[1], text=f"{r:.2f}", showarrow=False, font={"size": 11})
+    means = np.array([graph.nodes[k]["mean"] for k in graph])
+    figure.add_scatter(
+        x=[places[k][0] for k in graph], y=[places[k][1] for k in graph], mode="markers+text", text=[str(k + 1) for k in graph],
+        marker={"size": 22 + 26 * means / (means.max() or 1), "color": colours.BRANCH["1x1"]}, textfont={"color": "white"},
+        hovertext=[text("cluster {n}: mean activation {mean}", n=k + 1, mean=f"{graph.nodes[k]['mean']:.3g}") for k in graph], hoverinfo="text",
+    )  # fmt: skip
+    figure.update_xaxes(visible=False, range=[-1.3, 1.3])
+    figure.update_yaxes(visible=False, range=[-1.3, 1.3], scaleanchor="x")
+    figure.update_layout(showlegend=False)
+    return colours.plain(figure, 420)

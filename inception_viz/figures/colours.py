@@ -1,0 +1,39 @@
+"""One colour per branch, the same everywhere, told apart by colour-blind people and on light and dark ground (contrast at least 3:1 on both)."""
+
+import plotly.graph_objects as go
+
+BRANCH = {
+    "1x1": "#2b7fd0",
+    "3x3": "#cf6a00",
+    "5x5": "#0b9470",
+    "pool": "#b3579d",
+    "3x3dbl": "#a67c00",
+    "7x7": "#3d8a9e",
+    "7x7dbl": "#8a6fd1",
+    "7x7x3": "#d0493e",
+}
+NEUTRAL = "#7d8590"
+POSITIVE, NEGATIVE = "#cf6a00", "#2b7fd0"
+DIVERGING = [[0.0, "#2166ac"], [0.25, "#67a9cf"], [0.5, "#f7f7f7"], [0.75, "#ef8a62"], [1.0, "#b2182b"]]
+SEQUENTIAL = "Viridis"
+FONT = "Noto Sans Arabic, Source Sans, Noto Sans, system-ui, sans-serif"
+
+
+def branch(name: str) -> str:
+    """The colour of a branch; a neutral one for a branch that has none of its own."""
+    return BRANCH.get(name, NEUTRAL)
+
+
+def plain(figure: go.Figure, height: int, title: str = "", right_to_left: bool = False, top: int = 12) -> go.Figure:
+    """The same figure with the manner of the house: no ground of its own, small margins, a title where reading begins."""
+    figure.update_layout(
+        height=height,
+        title={"text": title, "x": 1 if right_to_left else 0, "xanchor": "right" if right_to_left else "left", "font": {"size": 15}},
+        margin={"l": 8, "r": 8, "t": 44 if title else top, "b": 8},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": FONT, "size": 13},
+        hoverlabel={"font": {"family": FONT}},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
+    )
+    return figure

@@ -1,0 +1,95 @@
+"""Similarity matrices as heatmaps with their branches along the axes, and the distribution of what they hold."""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from inception_viz.architecture import Block
+from inception_viz.correlations import Correlation
+from inception_viz.figures import colours
+from inception_viz.text import Text
+
+CELLS = 256  # a side: below one pixel a cell, plotly drops cells
+BINS = np.linspace(-1, 1, 81)
+
+
+def reduced(r: np.ndarray, cells: int = CELLS) -> tuple[np.ndarray, int]:
+    """A matrix of at most `cells` a side, each the mean of `step` x `step` values that are not nan, and `step`."""
+    step = -(-len(r) // cells)
+    if step == 1:
+        return r, 1
+    padded = np.full((-(-len(r) // step) * step,) * 2, np.nan, np.float32)
+    padded[: len(r), : len(r)] = r
+    blocks = padded.reshape(len(padded) // step, step, -1, step)
+    known = ~np.isnan(blocks)
+    count = known.sum((1, 3))
+    total = np.where(known, blocks, 0).sum((1, 3))
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32), step
+
+
+def _heatmap(r: np.ndarray, channels: np.ndarray, text: Text, shared_scale: bool = False) -> go.Heatmap:
+    cells, step = reduced(r)
+    names = channels[::step].astype(np.int32)
+    hover = text("channels {a} and {b}: r = {r}", a="%{x}", b="%{y}", r="%{z:.2f}")
+    return go.Heatmap(
+        z=cells.astype(np.float32), x=[str(c) for c in names], y=[str(c) for c in names], zmin=-1, zmax=1,
+        colorscale=colours.DIVERGING, showscale=not shared_scale, colorbar={"title": {"text": "r"}, "thickness": 12},
+        hovertemplate=hover + "<extra></extra>", hoverongaps=False,
+    )  # fmt: skip
+
+
+def whole(correlation: Correlation, block: Block, order: np.ndarray, title: str, text: Text) -> go.Figure:
+    """The whole block in the given order of channels, with a band of branch colours along the top and the left."""
+    r = correlation.r[np.ix_(order, order)]
+    figure = go.Figure(_heatmap(r, order, text))
+    cells, step = reduced(r)
+    width = len(cells) * 0.025
+    branch_of = block.branch_of[order][::step]
+    edges = np.flatnonzero(np.diff(branch_of, prepend=-1, append=-1))
+    for start, stop in itertools.pairwise(edges):
+        colour = colours.branch(block.branches[branch_of[start]].name)
+        along = {"line": {"width": 0}, "fillcolor": colour, "type": "rect"}
+        figure.add_shape(x0=start - 0.5, x1=stop - 0.5, y0=-0.5 - width, y1=-0.5, **along)
+        figure.add_shape(y0=start - 0.5, y1=stop - 0.5, x0=-0.5 - width, x1=-0.5, **along)
+    for branch in block.branches:
+        marker = {"color": colours.branch(branch.name), "symbol": "square", "size": 10}
+        figure.add_scatter(x=[None], y=[None], mode="markers", name=branch.name, marker=marker)
+    last = len(cells) - 0.5
+    figure.update_xaxes(visible=False, range=[-0.5 - width, last], constrain="domain", type="category")
+    figure.update_yaxes(visible=False, range=[last, -0.5 - width], scaleanchor="x", type="category")
+    return colours.plain(figure, 540, title, text.direction == "rtl", top=36)
+
+
+def branches(correlation: Correlation, block: Block, orders: Sequence[np.ndarray], text: Text) -> go.Figure:
+    """One heatmap a branch, side by side on one scale; `orders` are the orders of the channels inside each branch."""
+    titles = [text("{branch}: {n} channels", branch=b.name, n=b.stop - b.start) for b in block.branches]
+    figure = make_subplots(1, len(block.branches), subplot_titles=titles, horizontal_spacing=0.03)
+    for column, (branch, order) in enumerate(zip(block.branches, orders, strict=True), start=1):
+        part = correlation.part(branch.start, branch.stop)
+        last = column == len(block.branches)
+        figure.add_trace(_heatmap(part.r[np.ix_(order, order)], order + branch.start, text, shared_scale=not last), 1, column)
+        figure.layout.annotations[column - 1].font = {"size": 14, "color": colours.branch(branch.name)}
+    figure.update_xaxes(visible=False, constrain="domain", type="category")
+    figure.update_yaxes(visible=False, autorange="reversed", constrain="domain", type="category")
+    for column in range(1, len(block.branches) + 1):
+        figure.update_yaxes(scaleanchor="x" if column == 1 else f"x{column}", col=column)
+    return colours.plain(figure, 270, top=36)
+
+
+def distribution(parts: dict[str, np.ndarray], text: Text) -> go.Figure:
+    """The distribution of r in several sets of pairs: the share of pairs in each bin of width 0.025, as lines."""
+    figure = go.Figure()
+    middle = (BINS[:-1] + BINS[1:]) / 2
+    for name, pairs in parts.items():
+        if len(pairs) == 0:
+            continue
+        share = np.histogram(pairs, BINS)[0] / len(pairs)
+        line = {"color": colours.branch(name), "width": 2, "shape": "hvh", "dash": "solid" if name in colours.BRANCH else "dot"}
+        label = text("{name} (n = {n} pairs)", name=name, n=len(pairs))
+        figure.add_scatter(x=middle, y=share, name=label, mode="lines", line=line, hovertemplate="r = %{x:.2f}: %{y:.1%}<extra></extra>")
+    figure.update_xaxes(title="r", range=[-1, 1], zeroline=True)
+    figure.update_yaxes(title=text("share of pairs"), tickformat=".0%", rangemode="tozero")
+    return colours.plain(figure, 320)

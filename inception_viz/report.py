@@ -1,0 +1,43 @@
+"""The figures of an analysis as HTML files that open without a server and without a network."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import plotly.graph_objects as go
+
+from inception_viz.analysis import Analysis, BlockAnalysis
+from inception_viz.attributions import cluster_map
+from inception_viz.clusters import Clusters, branch_table
+from inception_viz.correlations import order
+from inception_viz.figures import attributions, clusters, colours, correlations
+from inception_viz.text import Text
+
+MOST_MAPS = 8
+
+
+def _figures(analysis: Analysis, block: BlockAnalysis, found: Clusters, text: Text) -> Iterator[tuple[str, go.Figure]]:
+    similar, given = block.correlation, block.attribution
+    inside = [order(similar.part(b.start, b.stop)) for b in block.block.branches]
+    yield "correlations-by-branch", correlations.branches(similar, block.block, inside, text)
+    yield "correlations", correlations.whole(similar, block.block, order(similar), block.block.name, text)
+    yield "clusters", clusters.over_branches(branch_table(found, block.block), block.block, text)
+    names = [text("cluster {n}", n=k + 1) for k in range(found.count)]
+    maps = [cluster_map(block.activation, found.members(k)) for k in range(min(found.count, MOST_MAPS))]
+    if maps:
+        yield "cluster-maps", clusters.maps(analysis.view, maps, names[: len(maps)], text)
+    yield "attributions", attributions.bars(given.by_cluster(found.labels), names, block.block.name, text)
+    branches = [b.name for b in block.block.branches]
+    fills = [colours.branch(b) for b in branches]
+    yield "attributions-by-branch", attributions.bars(given.by_branch(block.block), branches, block.block.name, text, fills)
+
+
+def write_figures(analysis: Analysis, found: Mapping[str, Clusters], text: Text, folder: Path) -> list[Path]:
+    """Write `<block>-<figure>.html` for every block into `folder`, beside one copy of plotly's script; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, block in analysis.blocks.items():
+        for kind, figure in _figures(analysis, block, found[name], text):
+            path = folder / f"{name}-{kind}.html"
+            figure.write_html(path, include_plotlyjs="directory", config={"displaylogo": False})
+            written.append(path)
+    return written

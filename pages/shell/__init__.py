@@ -1,0 +1,1 @@
+"""What the pages share: the frame, the session, the controls, and the results that the engine computes."""

@@ -1,0 +1,156 @@
+"""The choices of the front door: network, weights, device, and pictures."""
+
+import streamlit as st
+
+from inception_viz import images, models
+from inception_viz.errors import VisitorError
+from inception_viz.figures import attributions as drawing
+from inception_viz.text import Text
+from pages.shell import frame, results, session
+
+
+def _set(attribute: str) -> None:
+    chosen = session.current()
+    setattr(chosen, attribute, st.session_state[f"home {attribute}"])
+    if attribute == "architecture":
+        chosen.weights = None
+    if attribute in ("architecture", "weights"):
+        chosen.file = None
+        chosen.forget_target()
+
+
+def _take_file() -> None:
+    upload, chosen = st.session_state["home file"], session.current()
+    chosen.file = (upload.getvalue(), images.shown_name(upload.name)) if upload else None
+    chosen.forget_target()
+
+
+def _take_names() -> None:
+    upload = st.session_state["home names"]
+    session.current().class_names = upload.getvalue() if upload else None
+
+
+def network(text: Text) -> None:
+    """Pick the network, its weights and the device."""
+    chosen = session.current()
+    left, middle, right = st.columns(3)
+    with left:
+        names = list(models.ARCHITECTURES)
+        st.selectbox(
+            text("Network"), names, names.index(chosen.architecture), key="home architecture", on_change=_set, args=("architecture",)
+        )
+    with middle:
+        here = models.choices(chosen.architecture)
+        index = here.index(chosen.weights) if chosen.weights in here else 0
+        st.selectbox(text("Weights"), here, index, key="home weights", on_change=_set, args=("weights",))
+    with right:
+        devices = models.devices()
+        index = devices.index(chosen.device) if chosen.device in devices else devices.index(str(models.choose_device()))
+        st.selectbox(text("Device"), devices, index, key="home device", on_change=_set, args=("device",), format_func=_device_name)
+    with st.expander(text("Weights of your own, or ImageNet's")):
+        st.file_uploader(
+            text("Weights: .safetensors, or .pth with a state_dict"),
+            type=["safetensors", "pth", "pt"],
+            key="home file",
+            on_change=_take_file,
+        )
+        st.file_uploader(
+            text("Class names (optional): one a line, or a JSON list"), type=["txt", "json"], key="home names", on_change=_take_names
+        )
+        if "imagenet" not in here:
+            _fetch(text, chosen.architecture)
+
+
+def _device_name(device: str) -> str:
+    facts = models.device_facts(models.choose_device(device))
+    return f"{facts.name}, {facts.memory_bytes / 2**30:.0f} GiB" if facts.memory_bytes else facts.name
+
+
+def _fetch(text: Text, architecture: str) -> None:
+    """A button that downloads torchvision's ImageNet weights, with progress."""
+    if not st.button(text("Download the ImageNet weights of {architecture}", architecture=architecture)):
+        return
+    bar = st.progress(0.0)
+    try:
+        for progress in models.fetch_imagenet(architecture):
+            share = min(1.0, progress.received / progress.total) if progress.total else 0.0
+            bar.progress(share, text("{received} MB", received=round(progress.received / 1e6)))
+    except VisitorError as error:
+        bar.empty()
+        st.error(error.told(text))
+        return
+    st.rerun()
+
+
+def _take_pictures() -> None:
+    uploads = st.session_state["home pictures"] or []
+    found, problems = [], []
+    for upload in uploads[: session.MOST_PICTURES]:
+        try:
+            found.append(images.decode(upload.getvalue(), upload.name))
+        except VisitorError as error:
+            problems.append((images.shown_name(upload.name), error))
+    if found:
+        session.current().show(found)
+    session.current().choices["problems"] = problems
+
+
+def _take_camera() -> None:
+    shot = st.session_state["home camera"]
+    if shot:
+        session.current().show([images.decode(shot.getvalue(), "camera")])
+
+
+def _take_sample(name: str) -> None:
+    session.current().show([session.sample(name)])
+
+
+def _show(index: int) -> None:
+    chosen = session.current()
+    chosen.shown = index
+    chosen.forget_target()
+
+
+def pictures(text: Text) -> None:
+    """Pick a picture: a sample, an upload of up to twelve, or the camera."""
+    chosen = session.current()
+    sample, upload, camera = st.tabs([text("Samples"), text("Upload"), text("Camera")])
+    with sample:
+        for column, (name, entry) in zip(st.columns(len(images.samples())), images.samples().items(), strict=True):
+            column.image(results.thumbnail(session.sample(name)), width="stretch")
+            column.button(
+                text(entry.title),
+                key=f"sample {name}",
+                on_click=_take_sample,
+                args=(name,),
+                width="stretch",
+                help=f"{entry.source}, {entry.licence}",
+            )
+    with upload:
+        st.file_uploader(
+            text("Up to {n} pictures; they stay in this server's memory and go when you do", n=session.MOST_PICTURES), key="home pictures",
+            accept_multiple_files=True, on_change=_take_pictures, max_upload_size=images.MAX_BYTES // 1_000_000,
+        )  # fmt: skip
+        for name, error in chosen.choices.get("problems", []):
+            st.error(text("“{name}”: {reason}", name=name, reason=error.told(text)))
+    with camera:
+        if st.toggle(text("Use the camera")):
+            st.camera_input(text("Take a picture"), key="home camera", on_change=_take_camera)
+    if len(chosen.pictures) > 1:
+        for index, (column, picture) in enumerate(zip(st.columns(len(chosen.pictures)), chosen.pictures, strict=True)):
+            column.image(results.thumbnail(picture), width="stretch")
+            kind = "primary" if index == chosen.shown else "secondary"
+            column.button(
+                text("Look at {n}", n=index + 1), key=f"picture {index}", on_click=_show, args=(index,), type=kind, width="stretch"
+            )
+
+
+def answer(text: Text) -> None:
+    """What the network saw, and what it says it is."""
+    found = results.analysis(text)
+    left, right = st.columns([1, 2], gap="large")
+    with left:
+        st.image(found.view, caption=text("What the network sees: {side} x {side} pixels", side=found.view.shape[0]), width="stretch")
+    with right:
+        st.subheader(text("What the network says"), anchor=False)
+        frame.show(drawing.predictions(found.predictions, text), "predictions")

@@ -1,0 +1,105 @@
+"""Pickers that return plain values; what they hold lives in the session, so it survives a change of page."""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import streamlit as st
+
+from inception_viz import models
+from inception_viz.activations import Target
+from inception_viz.analysis import Analysis
+from inception_viz.clusters import METHODS
+from inception_viz.text import Text
+from pages.shell import session
+
+Value = TypeVar("Value")
+
+
+def _keep(name: str) -> None:
+    session.current().choices[name] = st.session_state[f"choose {name}"]
+
+
+def _remembered(name: str, options: list[Value], default: Value | None) -> int:
+    kept = session.current().choices.get(name, default)
+    return options.index(kept) if kept in options else 0
+
+
+def choice(name: str, label: str, options: Mapping[Value, str], default: Value | None = None, help: str | None = None) -> Value:
+    """One of `options` (value -> words to show), remembered under `name`."""
+    values = list(options)
+    return st.selectbox(
+        label,
+        values,
+        _remembered(name, values, default),
+        format_func=lambda v: options[v],
+        key=f"choose {name}",
+        on_change=_keep,
+        args=(name,),
+        help=help,
+    )
+
+
+def some(name: str, label: str, options: list[str], default: list[str]) -> list[str]:
+    """Any number of `options`, remembered under `name`."""
+    kept = [o for o in session.current().choices.get(name, default) if o in options]
+    return st.multiselect(label, options, kept, key=f"choose {name}", on_change=_keep, args=(name,))
+
+
+def number(name: str, label: str, low: int, high: int, default: int, help: str | None = None) -> int:
+    """A whole number from `low` to `high`, remembered under `name`."""
+    if low >= high:
+        return low
+    kept = min(max(session.current().choices.get(name, default), low), high)
+    return st.slider(label, low, high, kept, key=f"choose {name}", on_change=_keep, args=(name,), help=help)
+
+
+def _train() -> None:
+    chosen = session.current()
+    chosen.weights = st.session_state["training"]
+
+
+def training(text: Text) -> None:
+    """A slider over the checkpoints of the boxed network, where that is the network on show: how does what we see form while it learns?"""
+    chosen = session.current()
+    here = models.choices(chosen.architecture)
+    weights = chosen.weights or here[0]
+    if chosen.file or weights not in models.CHECKPOINTS or models.BOXED not in here:
+        return
+    told = {c: text("epoch {n}", n=models.epoch(c)) for c in models.CHECKPOINTS}
+    st.select_slider(
+        text("Training of the boxed network"), list(models.CHECKPOINTS), weights, format_func=told.__getitem__, key="training", on_change=_train,
+        help=text("Earlier states of the same training run; epoch 0 is untrained."),
+    )  # fmt: skip
+
+
+def block(text: Text, analysis: Analysis) -> str:
+    """The block to look at, by name."""
+    names = [b.name for b in analysis.architecture.blocks]
+    told = {n: text("{name} · {channels} channels", name=n, channels=analysis.blocks[n].block.channels) for n in names}
+    return choice("block", text("Block"), told, names[len(names) // 2])
+
+
+def target(text: Text, analysis: Analysis) -> Target:
+    """The class to explain, and the one to set it against, if any."""
+    names = analysis.class_names[text.language]
+    first = [p.index for p in analysis.predictions]
+    order = first + [i for i in range(len(names)) if i not in set(first)]
+    told = {i: names[i] for i in order}
+    left, right = st.columns(2)
+    with left:
+        index = choice("target", text("Class to explain"), told, first[0])
+    with right:
+        against = choice(
+            "against", text("Set against"), {None: text("nothing: the class alone")} | {i: n for i, n in told.items() if i != index}, None
+        )
+    return Target(index, against)
+
+
+def method_and_count(text: Text, most: int) -> tuple[str, int | None]:
+    """How clusters are found, and how many (None: by silhouette)."""
+    left, right = st.columns(2)
+    with left:
+        method = choice("method", text("How clusters are found"), {m: text(m) for m in METHODS})
+    with right:
+        counts = {None: text("as the method says")} | {k: str(k) for k in range(2, min(24, most) + 1)}
+        return method, choice("count", text("Number of clusters"), counts)

@@ -1,0 +1,143 @@
+"""What every page begins with: title, language, direction, the links to the other pages, and which weights answer."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from inception_viz import models
+from inception_viz.text import LANGUAGES, Text, message
+from pages.shell import results, session
+
+ASSETS = Path(__file__).parent.parent.parent / "assets"
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of the app: its script, its title, what a student sees on it, and one thing to try."""
+
+    path: str
+    title: str
+    what: str
+    attempt: str
+
+
+PAGES: dict[str, Page] = {
+    "home": Page(
+        "app.py",
+        message("Inception Viz"),
+        message("Look inside an Inception network: choose a picture, and follow it through the blocks."),
+        message("Upload a photo of your own, then see on “Clusters” which filters fire together on it."),
+    ),
+    "architecture": Page(
+        "pages/architecture.py",
+        message("Architecture"),
+        message("The network as a graph of blocks; inside a block, four branches look at the same input with windows of different sizes."),
+        message("Open block 3a and click its branches: which one has the most multiply-accumulates?"),
+    ),
+    "activations": Page(
+        "pages/activations.py",
+        message("Activations"),
+        message("Each small map shows where one channel fires on the picture; its frame has the colour of its branch."),
+        message("Compare an early block with a late one: where do maps turn from edges into things?"),
+    ),
+    "correlations": Page(
+        "pages/correlations.py",
+        message("Correlations"),
+        message(
+            "Red: two channels fire at the same places. Blue: where one fires, the other does not. Grey gaps are channels that never change."
+        ),
+        message("Order the channels by similarity: do squares appear on the diagonal? Those are clusters."),
+    ),
+    "clusters": Page(
+        "pages/clusters.py",
+        message("Clusters"),
+        message("Channels that fire together are one cluster; the bars show from which branches it comes, the maps where it fires."),
+        message("Find a cluster that lights up one part of the picture only. Is it spread over several branches?"),
+    ),
+    "attributions": Page(
+        "pages/attributions.py",
+        message("Attributions"),
+        message("What each cluster and each branch gives to the class: bars to one side speak for it, to the other against it."),
+        message("Set the class against its strongest rival: which cluster makes the difference?"),
+    ),
+}
+
+_DIRECTION = """export default function({data}) {
+  const page = document.documentElement;
+  page.lang = data.lang;
+  page.dir = data.dir;
+  if (navigator.language !== data.lang) {
+    Object.defineProperty(navigator, "language", {get: () => data.lang, configurable: true});
+    window.dispatchEvent(new Event("languagechange"));
+  }
+}"""
+_direction = st.components.v2.component("direction", js=_DIRECTION)
+
+
+def _style(text: Text) -> None:
+    sheets = ["style.css"] + (["right-to-left.css"] if text.direction == "rtl" else [])
+    st.html("<style>" + "".join((ASSETS / sheet).read_text(encoding="utf-8") for sheet in sheets) + "</style>")
+    _direction(data={"lang": text.language, "dir": text.direction}, key="direction")
+
+
+def _sidebar(text: Text) -> None:
+    with st.sidebar:
+        st.segmented_control(
+            "Language · اللغة", list(LANGUAGES), format_func=LANGUAGES.__getitem__, default=text.language, required=True, key="language",
+            on_change=session.choose_language,
+        )  # fmt: skip
+        for page in PAGES.values():
+            st.page_link(page.path, label=text(page.title))
+
+
+def _banner(text: Text) -> None:
+    """Which weights answer, on which device; never silent about random ones."""
+    model = results.model(text)
+    facts, weights = models.device_facts(model.device), model.weights
+    if weights.random:
+        st.warning(text("Random weights answer: shapes, costs and chance can be studied, but the predictions mean nothing."))
+    told = text("{architecture} with the weights “{weights}” on {device}, {precision}", architecture=model.architecture, weights=weights.name,
+                device=facts.name, precision=facts.precision)  # fmt: skip
+    if weights.top1 is not None:
+        told += " · " + text("top-1 {top1} on {data}", top1=f"{weights.top1:.1%}", data=text(weights.measured_on))
+    st.caption(told)
+
+
+def open_page(word: str) -> Text:
+    """Draw the frame of a page and return the words of the visitor's language."""
+    page = PAGES[word]
+    text = Text(session.current().language)
+    st.set_page_config(page_title=text(page.title), page_icon=str(ASSETS / "favicon.png"), layout="wide")
+    _style(text)
+    _sidebar(text)
+    st.title(text(page.title), anchor=False)
+    st.markdown(text(page.what))
+    st.info(text("Try this: {attempt}", attempt=text(page.attempt)))
+    _banner(text)
+    return text
+
+
+def show(figure: go.Figure, name: str) -> None:
+    """A figure with a button to save it as SVG under `name`."""
+    config = {
+        "displaylogo": False,
+        "toImageButtonOptions": {"format": "svg", "filename": name},
+        "modeBarButtonsToRemove": ["select2d", "lasso2d"],
+    }
+    st.plotly_chart(figure, key=name, config=config)
+
+
+def signposts(text: Text) -> None:
+    """A card for every other page: where it leads, and what is seen there."""
+    others = [page for word, page in PAGES.items() if word != "home"]
+    for column, page in zip(st.columns(len(others)), others, strict=True):
+        with column.container(border=True, height="stretch"):
+            st.page_link(page.path, label=f"**{text(page.title)}**")
+            st.caption(text(page.what))
+
+
+def download(label: str, data: str | bytes, file_name: str, mime: str) -> None:
+    """A button that saves `data` as a file; it does not run the page again."""
+    st.download_button(label, data, file_name, mime, on_click="ignore")

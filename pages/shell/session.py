@@ -1,0 +1,74 @@
+"""Everything that one visitor has chosen, under one key; a choice made on one page holds on all others."""
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+import streamlit as st
+
+from inception_viz import images
+from inception_viz.images import Picture
+from inception_viz.text import LANGUAGES
+
+KEY = "session"
+MOST_PICTURES = 12
+
+
+@dataclass
+class Session:
+    """One visitor's choices. `file` is (bytes, name) of weights of their own; `pictures` are in the order of upload, `shown` is the one on show."""
+
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    language: str = "en"
+    architecture: str = "googlenet"
+    weights: str | None = None
+    device: str | None = None
+    file: tuple[bytes, str] | None = None
+    class_names: bytes | None = None
+    pictures: list[Picture] = field(default_factory=list)
+    shown: int = 0
+    choices: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def picture(self) -> Picture:
+        """The picture on show; the first sample until there is another."""
+        if not self.pictures:
+            self.pictures = [sample(next(iter(images.samples())))]
+        return self.pictures[min(self.shown, len(self.pictures) - 1)]
+
+    def show(self, pictures: list[Picture]) -> None:
+        """Look at these from now on, the first one first; classes chosen for the last picture are forgotten."""
+        self.pictures, self.shown = pictures[:MOST_PICTURES], 0
+        self.forget_target()
+
+    def forget_target(self) -> None:
+        """Explain the likeliest class again."""
+        self.choices.pop("target", None)
+        self.choices.pop("against", None)
+
+
+@st.cache_resource(show_spinner=False)
+def sample(name: str) -> Picture:
+    """A sample picture, decoded once."""
+    return images.decode(images.samples()[name].read(), name)
+
+
+def current() -> Session:
+    """This visitor's session, its language taken from the address, else from the browser."""
+    new = KEY not in st.session_state
+    session: Session = st.session_state.setdefault(KEY, Session())
+    asked = st.query_params.get("lang")
+    if asked in LANGUAGES:
+        session.language = asked
+    elif new and (st.context.locale or "").startswith("ar"):
+        session.language = "ar"
+    if st.query_params.get("lang") != session.language:
+        st.query_params["lang"] = session.language
+    return session
+
+
+def choose_language() -> None:
+    """What the language switch does."""
+    session: Session = st.session_state[KEY]
+    session.language = st.session_state["language"]
+    st.query_params["lang"] = session.language
