@@ -79,7 +79,7 @@ class Architecture:
         for block in self.blocks:
             if block.name == name:
                 return block
-        raise UnknownChoice(found=name, kind="block", allowed=", ".join(b.name for b in self.blocks))
+        raise UnknownChoice(found=name, kind=message("block"), allowed=", ".join(b.name for b in self.blocks))
 
     @cached_property
     def parameters(self) -> int:

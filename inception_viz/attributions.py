@@ -197,7 +197,7 @@ def attribute(
     `labels` (C,) are the clusters, for methods that need them. Raises UnknownChoice, and whatever `tick` raises to stop it.
     """
     if method not in METHODS:
-        raise UnknownChoice(found=method, kind="method", allowed=", ".join(METHODS))
+        raise UnknownChoice(found=method, kind=message("method"), allowed=", ".join(METHODS))
     with untouched(model.network):
         return METHODS[method].run(_forward(model, target, tick), _layer(model, block), inputs.detach().clone(), labels)
 
@@ -274,7 +274,7 @@ PIXEL_METHODS: dict[str, PixelMap] = {
 def attribute_pixels(model: Model, inputs: Tensor, target: Target, method: str, tick: Tick = _no_tick) -> np.ndarray:
     """What each place of the picture gives to the target, `(S, S)` float32, by one of PIXEL_METHODS. Raises UnknownChoice."""
     if method not in PIXEL_METHODS:
-        raise UnknownChoice(found=method, kind="method", allowed=", ".join(PIXEL_METHODS))
+        raise UnknownChoice(found=method, kind=message("method"), allowed=", ".join(PIXEL_METHODS))
     with untouched(model.network):
         found = PIXEL_METHODS[method].run(model, target, inputs.detach().clone(), tick)
     array = found.detach().float().cpu().numpy()

@@ -153,7 +153,7 @@ def find(correlation: Correlation, method: str = DEFAULT, count: int | None = No
     number is met as nearly as its resolution allows.
     """
     if method not in METHODS:
-        raise UnknownChoice(found=method, kind="method", allowed=", ".join(METHODS))
+        raise UnknownChoice(found=method, kind=message("method"), allowed=", ".join(METHODS))
     live = np.flatnonzero(~correlation.constant)
     if count is not None and not 1 <= count <= len(live):
         raise TooManyClusters(found=count, allowed=len(live))

@@ -27,6 +27,10 @@ class UnknownChoice(VisitorError):
 
     words = message("“{found}” is not a {kind} here. Choose one of: {allowed}.")
 
+    def told(self, text: Text) -> str:
+        """The sentence in the language of `text`, its kind of thing too."""
+        return text(self.words, **(self.facts | {"kind": text(str(self.facts["kind"]))}))
+
 
 class Cancelled(VisitorError):
     """The work was stopped: by the person, by a newer request of the same session, or because the session has gone."""

@@ -185,7 +185,7 @@ ARCHITECTURES: dict[str, ArchitectureSpec] = {
 def architecture(name: str) -> ArchitectureSpec:
     """The entry of ARCHITECTURES. Raises UnknownChoice."""
     if name not in ARCHITECTURES:
-        raise UnknownChoice(found=name, kind="network", allowed=", ".join(ARCHITECTURES))
+        raise UnknownChoice(found=name, kind=message("network"), allowed=", ".join(ARCHITECTURES))
     return ARCHITECTURES[name]
 
 

@@ -3,19 +3,17 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import plotly.graph_objects as go
-
 from inception_viz.analysis import Analysis, BlockAnalysis
 from inception_viz.attributions import cluster_map
 from inception_viz.clusters import Clusters, branch_table
 from inception_viz.correlations import order
-from inception_viz.figures import attributions, clusters, colours, correlations
+from inception_viz.figures import Figure, attributions, clusters, colours, correlations
 from inception_viz.text import Text
 
 MOST_MAPS = 8
 
 
-def _figures(analysis: Analysis, block: BlockAnalysis, found: Clusters, text: Text) -> Iterator[tuple[str, go.Figure]]:
+def _figures(analysis: Analysis, block: BlockAnalysis, found: Clusters, text: Text) -> Iterator[tuple[str, Figure]]:
     similar, given = block.correlation, block.attribution
     inside = [order(similar.part(b.start, b.stop)) for b in block.block.branches]
     yield "correlations-by-branch", correlations.branches(similar, block.block, inside, text)

@@ -188,7 +188,7 @@ def draw(
 ) -> Drawing:
     """The graph as SVG: blocks of `expanded` open, nodes coloured `by` a key of NUMBERS, `selected` filled. Raises UnknownChoice."""
     if by not in NUMBERS:
-        raise UnknownChoice(found=by, kind="colour", allowed=", ".join(NUMBERS))
+        raise UnknownChoice(found=by, kind=message("colour"), allowed=", ".join(NUMBERS))
     graph = condensed(architecture, expanded)
     column = _columns(graph)
     lane = _lanes(graph, column)

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import plotly.graph_objects as go
 import streamlit as st
 
 from inception_viz import models
+from inception_viz.figures import Figure
 from inception_viz.text import LANGUAGES, Text, message
 from pages.shell import results, session
 
@@ -119,7 +119,7 @@ def open_page(word: str) -> Text:
     return text
 
 
-def show(figure: go.Figure, name: str) -> None:
+def show(figure: Figure, name: str) -> None:
     """A figure with a button to save it as SVG under `name`."""
     config = {
         "displaylogo": False,
