@@ -106,9 +106,9 @@ def short(number: float) -> str:
 def _title(node: str, facts: Mapping, text: Text) -> str:
     operation = text(OPERATIONS[facts["operation"]]) if facts["operation"] in OPERATIONS else facts["operation"]
     if facts["operation"] == "block":
-        return f"{operation} {node}"
+        return f"{operation} {text.isolated(node)}"
     if max(facts["kernel"]) > 1 or facts["operation"] == "convolution":
-        return f"{operation} {facts['kernel'][0]}x{facts['kernel'][1]}"
+        return f"{operation} {text.isolated('x'.join(map(str, facts['kernel'])))}"
     return operation
 
 

@@ -20,8 +20,9 @@ def predictions(found: Sequence[Prediction], text: Text) -> go.Figure:
     )  # fmt: skip
     figure = go.Figure(bar)
     figure.update_xaxes(visible=False, range=[0, max(0.02, float(values.max()) * 1.15)])
-    figure.update_yaxes(autorange="reversed")
-    return colours.plain(figure, 340)
+    colours.plain(figure, 340)
+    colours.name_rows(figure, names, text.direction == "rtl")
+    return figure
 
 
 def bars(
@@ -38,5 +39,6 @@ def bars(
     low, high = min(0.0, float(np.min(values))), max(0.0, float(np.max(values)))
     room = 0.18 * (high - low or 1.0)  # for the numbers at the ends of the bars
     figure.update_xaxes(title=text("given to the target (logits)"), zeroline=True, zerolinewidth=2, range=[low - room, high + room])
-    figure.update_yaxes(autorange="reversed")
-    return colours.plain(figure, 120 + 26 * len(names), title, text.direction == "rtl")
+    colours.plain(figure, 120 + 26 * len(names), title, text.direction == "rtl")
+    colours.name_rows(figure, names, text.direction == "rtl")
+    return figure

@@ -30,8 +30,9 @@ def over_branches(table: np.ndarray, block: Block, text: Text) -> go.Figure:
         )
     figure.update_layout(barmode="stack", legend_traceorder="normal")
     figure.update_xaxes(title=text("channels"))
-    figure.update_yaxes(autorange="reversed")
-    return colours.plain(figure, 110 + 26 * len(table))
+    colours.plain(figure, 110 + 26 * len(table))
+    colours.name_rows(figure, names, text.direction == "rtl")
+    return figure
 
 
 def maps(view: np.ndarray, values: Sequence[np.ndarray], names: Sequence[str], text: Text, signed: bool = False) -> go.Figure:

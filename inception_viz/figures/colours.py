@@ -1,5 +1,7 @@
 """One colour per branch, the same everywhere, told apart by colour-blind people and on light and dark ground (contrast at least 3:1 on both)."""
 
+from collections.abc import Sequence
+
 import plotly.graph_objects as go
 
 BRANCH = {
@@ -37,3 +39,10 @@ def plain(figure: go.Figure, height: int, title: str = "", right_to_left: bool =
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
     )
     return figure
+
+
+def name_rows(figure: go.Figure, names: Sequence[str], right_to_left: bool) -> None:
+    """Rows named from the top down. Plotly measures no room for names in a right-to-left page, so it is given."""
+    figure.update_yaxes(autorange="reversed", automargin=not right_to_left)
+    if right_to_left:
+        figure.update_layout(margin_l=min(220, 14 + 8 * max(map(len, names), default=0)))

@@ -78,7 +78,7 @@ def facts(text: Text, described: Architecture, opened: frozenset[str]) -> None:
         text("Step, pixels"): f"{known['step']:,}",
     }
     for column, (label, value) in zip(st.columns(len(numbers)), numbers.items(), strict=True):
-        column.metric(label, value)
+        column.metric(label, text.isolated(value))
     notes = {
         b.note for block in described.blocks for b in block.branches if (block.name, b.name) == (known["block"], known["branch"]) and b.note
     }
@@ -95,4 +95,4 @@ def totals(text: Text, described: Architecture) -> None:
         text("Picture side, pixels"): str(described.input_side),
     }
     for column, (label, value) in zip(st.columns(len(numbers)), numbers.items(), strict=True):
-        column.metric(label, value)
+        column.metric(label, text.isolated(value))

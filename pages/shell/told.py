@@ -31,7 +31,7 @@ def cluster_facts(text: Text, found: Clusters, similar: Correlation) -> None:
         text("Positions (n)"): str(similar.n),
     }
     for column, (label, value) in zip(st.columns(len(numbers)), numbers.items(), strict=True):
-        column.metric(label, value)
+        column.metric(label, text.isolated(value))
 
 
 def cluster_members(text: Text, block: BlockAnalysis, found: Clusters, cluster: int) -> None:
@@ -66,4 +66,4 @@ def attribution_facts(text: Text, analysis: Analysis, given: Attribution) -> Non
         else f"{given.completeness_delta:+.3f}",
     }
     for column, (label, told) in zip(st.columns(len(numbers)), numbers.items(), strict=True):
-        column.metric(label, told)
+        column.metric(label, text.isolated(told))
