@@ -154,7 +154,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    arguments = parser().parse_args(argv)
+    root = parser()
+    arguments = root.parse_args(argv)
+    if getattr(arguments, "against", None) is not None and arguments.target is None:
+        root.error("--against needs --target")
     try:
         arguments.run(arguments)
     except VisitorError as error:

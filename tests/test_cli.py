@@ -1,0 +1,101 @@
+"""The command line: results on standard output, one clear line and exit code 2 on bad input."""
+
+import json
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+import pytest
+from skimage import data, io
+
+from inception_viz import cli
+from inception_viz.text import Text
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("photo") / "chelsea.png"
+    io.imsave(path, data.chelsea())
+    return path
+
+
+def test_analyze_writes_its_folder(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        cli.main(
+            ["analyze", str(photo), "--out", str(tmp_path / "out"), "--weights", "random", "--device", "cpu", "--json", "--language", "ar"]
+        )
+        == 0
+    )
+    told = json.loads(capsys.readouterr().out)
+    assert told == json.loads((tmp_path / "out" / "analysis.json").read_text(encoding="utf-8"))
+    assert [b["name"] for b in told["blocks"]] == ["3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"]
+    with np.load(tmp_path / "out" / "arrays.npz") as arrays:
+        assert len(arrays.files) == 27
+    figures = sorted(p.name for p in (tmp_path / "out" / "figures").iterdir())
+    assert "plotly.min.js" in figures
+    assert len(figures) == 9 * 6 + 1
+    page = (tmp_path / "out" / "figures" / "4c-attributions.html").read_text(encoding="utf-8")
+    assert Text("ar")("given to the target (logits)") in page
+
+
+def test_analyze_explains_the_class_that_was_asked_for(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--weights", "random", "--device", "cpu", "--target", "7", "--against", "3", "--clusters", "4", "--json"]
+    assert cli.main(["analyze", str(photo), "--out", str(tmp_path), *options]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["target"]["index"] == 7
+    assert told["target"]["against"]["index"] == 3
+    assert {c["criterion"] for c in (b["clusters"] for b in told["blocks"])} == {"chosen"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["analyze", "nowhere.png", "--out", "x"],
+        ["analyze", "PHOTO", "--out", "x", "--weights", "nonsense"],
+        ["analyze", "PHOTO", "--out", "x", "--model", "resnet"],
+        ["analyze", "PHOTO", "--out", "x", "--device", "cuda:99"],
+        ["analyze", "PHOTO", "--out", "x", "--weights", "random", "--target", "5000"],
+        ["analyze", "PHOTO", "--out", "x", "--weights-file", "PHOTO"],
+        ["graph", "--model", "resnet"],
+    ],
+)
+def test_bad_input_ends_with_one_clear_line(arguments: list[str], photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = [str(photo) if a == "PHOTO" else str(tmp_path / a) if a == "x" else a for a in arguments]
+    assert cli.main(given) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+
+
+def test_a_text_file_is_no_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "letter.png").write_text("Dear Sir", encoding="utf-8")
+    assert cli.main(["analyze", str(tmp_path / "letter.png"), "--out", str(tmp_path / "out")]) == 2
+    assert "not a picture" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["analyze"], ["graph"], ["models"], ["fetch"]])
+def test_every_command_has_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main([*words, "--help"])
+    assert end.value.code == 0
+    assert "usage:" in capsys.readouterr().out
+
+
+def test_graph_prints_what_networkx_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["graph", "--format", "graphml"]) == 0
+    (tmp_path / "g.graphml").write_text(capsys.readouterr().out, encoding="utf-8")
+    graph = nx.read_graphml(tmp_path / "g.graphml")
+    assert sum(facts["parameters"] for _, facts in graph.nodes(data=True)) == 6_624_904
+    assert cli.main(["graph", "--format", "json"]) == 0
+    assert set(nx.node_link_graph(json.loads(capsys.readouterr().out), edges="edges")) == set(graph)
+
+
+def test_models_tells_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models", "--json", "--device", "cpu"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["models"].keys() == {"googlenet", "inception_v3"}
+    assert told["models"]["inception_v3"][-1]["name"] == "random"
+    assert told["device"]["precision"] == "float32"
+    assert cli.main(["models"]) == 0
+    assert "googlenet  random  1000 classes" in capsys.readouterr().out

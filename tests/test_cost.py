@@ -1,0 +1,83 @@
+"""Costs agree with published totals and with PyTorch's own counter."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from inception_viz import cost
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "gigamacs"),
+    [("AlexNet", 61_100_840, 0.714), ("VGG-16", 138_357_544, 15.47), ("GoogLeNet", 6_624_904, 1.498), ("Inception v3", 23_834_568, 5.713)],
+)
+def test_networks_cost_what_was_published(name: str, parameters: int, gigamacs: float) -> None:
+    counted = cost.counts()[name]
+    assert counted.parameters == parameters
+    assert counted.macs / 1e9 == pytest.approx(gigamacs, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", cost.GOOGLENET)
+def test_a_block_costs_what_pytorch_counts(name: str) -> None:
+    widths = cost.GOOGLENET[name]
+    with torch.device("meta"):
+        branches = [
+            nn.Sequential(nn.Conv2d(widths.inputs, widths.one, 1, bias=False)),
+            nn.Sequential(
+                nn.Conv2d(widths.inputs, widths.reduce_three, 1, bias=False),
+                nn.Conv2d(widths.reduce_three, widths.three, 3, padding=1, bias=False),
+            ),
+            nn.Sequential(
+                nn.Conv2d(widths.inputs, widths.reduce_five, 1, bias=False),
+                nn.Conv2d(widths.reduce_five, widths.five, 5, padding=2, bias=False),
+            ),
+            nn.Sequential(nn.Conv2d(widths.inputs, widths.pool, 1, bias=False)),
+        ]
+        picture = torch.zeros(1, widths.inputs, widths.side, widths.side)
+        with torch.utils.flop_counter.FlopCounterMode(display=False) as counter:
+            outputs = [branch(picture) for branch in branches]
+    assert counter.get_total_flops() // 2 == cost.block(widths).macs
+    assert sum(o.shape[1] for o in outputs) == widths.outputs
+    assert sum(p.numel() for b in branches for p in b.parameters()) == cost.block(widths).parameters
+
+
+def test_reductions_save_what_the_methods_say() -> None:
+    """The share of each of the nine blocks, naive against reduced, lies between 2.4 and 5.1."""
+    shares = [cost.naive_block(w).macs / cost.block(w).macs for w in cost.GOOGLENET.values()]
+    assert min(shares) == pytest.approx(2.4, abs=0.05)
+    assert max(shares) == pytest.approx(5.1, abs=0.05)
+
+
+def test_scaling_all_widths_scales_macs_by_the_square() -> None:
+    widths = cost.Widths(64, 14, 16, 32, 64, 16, 32, 16)
+    factors = [0.5, 1, 2, 4]
+    macs = [cost.block(cost.scaled(widths, f)).macs for f in factors]
+    assert cost.exponent(factors, macs) == pytest.approx(2.0)
+
+
+def test_the_exponent_of_one_size_is_undefined() -> None:
+    assert math.isnan(cost.exponent([8, 8], [1.0, 2.0]))
+
+
+def test_chains_are_refused_before_they_take_memory() -> None:
+    with pytest.raises(cost.TooLarge) as caught:
+        next(cost.measure_chains([(8, 1), (100_000, 10)], torch.device("cpu")))
+    assert caught.value.facts["allowed"] == 512
+
+
+def test_measured_chains_say_how_they_were_measured() -> None:
+    running = cost.measure_chains([(4, 1), (8, 2)], torch.device("cpu"), side=8)
+    shares = []
+    try:
+        while True:
+            shares.append(next(running))
+    except StopIteration as end:
+        points = end.value
+    assert shares == [0.5, 1.0]
+    assert [p.size for p in points] == [4, 8]
+    assert all(0 < p.timing.low <= p.timing.median <= p.timing.high for p in points)
+    assert np.array_equal([p.cost.macs for p in points], [cost.chain(4, 1, side=8).macs, cost.chain(8, 2, side=8).macs])
+    assert points[0].timing.repeats == cost.REPEATS
