@@ -30,7 +30,7 @@ bench: $(VENV)/installed-dev
 	$(LIMITS) $(BIN)/python -m benchmarks
 
 weights: $(VENV)/installed
-	$(LIMITS) $(BIN)/python scripts/measure_boxed.py
+	PYTHONPATH=. $(LIMITS) $(BIN)/python scripts/measure_boxed.py
 
 # Debian's browser for the browser tests; they say why they are skipped where there is none and none may be installed.
 chromium:

@@ -15,8 +15,13 @@ from pages.shell import session
 Value = TypeVar("Value")
 
 
+def _key(name: str) -> str:
+    """One widget a language: a select box keeps the words it showed, and would go on showing them in the old language."""
+    return f"choose {name} {session.current().language}"
+
+
 def _keep(name: str) -> None:
-    session.current().choices[name] = st.session_state[f"choose {name}"]
+    session.current().choices[name] = st.session_state[_key(name)]
 
 
 def _remembered(name: str, options: list[Value], default: Value | None) -> int:
@@ -32,7 +37,7 @@ def choice(name: str, label: str, options: Mapping[Value, str], default: Value |
         values,
         _remembered(name, values, default),
         format_func=lambda v: options[v],
-        key=f"choose {name}",
+        key=_key(name),
         on_change=_keep,
         args=(name,),
         help=help,
@@ -42,7 +47,7 @@ def choice(name: str, label: str, options: Mapping[Value, str], default: Value |
 def some(name: str, label: str, options: list[str], default: list[str]) -> list[str]:
     """Any number of `options`, remembered under `name`."""
     kept = [o for o in session.current().choices.get(name, default) if o in options]
-    return st.multiselect(label, options, kept, key=f"choose {name}", on_change=_keep, args=(name,))
+    return st.multiselect(label, options, kept, key=_key(name), on_change=_keep, args=(name,))
 
 
 def number(name: str, label: str, low: int, high: int, default: int, help: str | None = None) -> int:
@@ -50,12 +55,12 @@ def number(name: str, label: str, low: int, high: int, default: int, help: str |
     if low >= high:
         return low
     kept = min(max(session.current().choices.get(name, default), low), high)
-    return st.slider(label, low, high, kept, key=f"choose {name}", on_change=_keep, args=(name,), help=help)
+    return st.slider(label, low, high, kept, key=_key(name), on_change=_keep, args=(name,), help=help)
 
 
 def _train() -> None:
     chosen = session.current()
-    chosen.weights = st.session_state["training"]
+    chosen.weights = st.session_state[_key("training")]
 
 
 def training(text: Text) -> None:
@@ -67,7 +72,7 @@ def training(text: Text) -> None:
         return
     told = {c: text("epoch {n}", n=models.epoch(c)) for c in models.CHECKPOINTS}
     st.select_slider(
-        text("Training of the boxed network"), list(models.CHECKPOINTS), weights, format_func=told.__getitem__, key="training", on_change=_train,
+        text("Training of the boxed network"), list(models.CHECKPOINTS), weights, format_func=told.__getitem__, key=_key("training"), on_change=_train,
         help=text("Earlier states of the same training run; epoch 0 is untrained."),
     )  # fmt: skip
 
