@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parent.parent.parent
 CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
@@ -25,6 +25,7 @@ QUIET = [
 ]
 DONE = "[data-testid=stApp][data-test-script-state=notRunning]"
 PATIENCE = 90_000  # milliseconds: the first visitor's page loads the network
+expect.set_options(timeout=20_000)
 
 
 def free_port() -> int:

@@ -4,13 +4,18 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 from skimage import data, io
 
 from tests.e2e.conftest import DONE, Visit
 
 PAGES = ["architecture", "activations", "correlations", "clusters", "attributions"]
 TROUBLE = "[data-testid=stException], [data-testid=stAlertContentError]"
+
+
+def seen(page: Page) -> Locator:
+    """The picture as the network sees it, the last one on the first page."""
+    return page.locator("[data-testid=stImage] img").last
 
 
 def settled(page: Page) -> Page:
@@ -42,10 +47,10 @@ def test_an_uploaded_photo_reaches_the_clusters(visit: Visit, tmp_path: Path) ->
     photo = tmp_path / "chelsea.png"
     io.imsave(photo, data.chelsea()[:, ::-1])
     page = settled(visit("/"))
-    before = page.locator("[data-testid=stImage] img").last.get_attribute("src")
+    before = seen(page).get_attribute("src") or ""
     page.get_by_role("tab", name="Upload").click()
     page.locator("input[type=file]").first.set_input_files(photo)
-    expect(page.locator("[data-testid=stImage] img").last).not_to_have_attribute("src", before or "")
+    expect(seen(page)).not_to_have_attribute("src", before)
     page.locator("[data-testid=stSidebar]").get_by_role("link", name="Clusters").click()
     expect(page.get_by_role("heading", name="Over the branches")).to_be_visible()
     settled(page)
@@ -85,12 +90,10 @@ def test_the_language_switch_keeps_the_page_and_its_choices(visit: Visit) -> Non
 
 
 def test_two_visitors_keep_their_own_pictures(visit: Visit) -> None:
-    first, second = settled(visit("/")), settled(visit("/"))
-    first.get_by_role("button", name="A cup of coffee").click()
-    second.get_by_role("button", name="A flower").click()
-    settled(first)
-    settled(second)
-    shown = [page.locator("[data-testid=stImage] img").last for page in (first, second)]
-    first.wait_for_timeout(500)
-    sources = [image.get_attribute("src") for image in shown]
-    assert sources[0] != sources[1]
+    pages = [settled(visit("/")), settled(visit("/"))]
+    before = seen(pages[0]).get_attribute("src") or ""
+    pages[0].get_by_role("button", name="A cup of coffee").click()
+    pages[1].get_by_role("button", name="A flower").click()
+    for page in pages:
+        expect(seen(page)).not_to_have_attribute("src", before)
+    assert seen(pages[0]).get_attribute("src") != seen(pages[1]).get_attribute("src")
