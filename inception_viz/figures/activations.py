@@ -23,18 +23,17 @@ def tiles(activation: np.ndarray, block: Block, channels: Sequence[int], text: T
     columns = min(COLUMNS, max(1, len(channels)))
     rows = -(-len(channels) // columns)
     mosaic = np.full((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP), np.nan, np.float32)
-    figure = go.Figure()
+    frames, names = [], []
     for channel, (top, left) in zip(channels, _tile_places(len(channels), columns, height, width), strict=True):
         mosaic[top : top + height, left : left + width] = activation[channel]
-        name = block.branches[block.branch_of[channel]].name
-        figure.add_shape(
-            type="rect", x0=left - 0.5, x1=left + width - 0.5, y0=top - 0.5, y1=top + height - 0.5,
-            line={"color": colours.branch(name), "width": 2},
-        )  # fmt: skip
-        figure.add_annotation(
-            x=left - 0.5, y=top - 0.5, text=str(channel), showarrow=False, xanchor="left", yanchor="top",
-            font={"size": 11, "color": "white"}, bgcolor=colours.branch(name), borderpad=1,
-        )  # fmt: skip
+        colour = colours.branch(block.branches[block.branch_of[channel]].name)
+        x, y = left - 0.5, top - 0.5
+        frames.append({"type": "rect", "x0": x, "x1": x + width, "y0": y, "y1": y + height, "line": {"color": colour, "width": 2}})
+        names.append({
+            "x": x, "y": y, "text": str(channel), "showarrow": False, "xanchor": "left", "yanchor": "top", "bgcolor": colour, "borderpad": 1,
+            "font": {"size": 11, "color": "white"},
+        })  # fmt: skip
+    figure = go.Figure(layout={"shapes": frames, "annotations": names})
     scale = {"title": {"text": text("activation")}, "thickness": 12}
     figure.add_heatmap(
         z=mosaic, colorscale=colours.SEQUENTIAL, zmin=0, hovertemplate="%{z:.3g}<extra></extra>", colorbar=scale, hoverongaps=False

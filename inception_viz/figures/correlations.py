@@ -1,6 +1,5 @@
 """Similarity matrices as heatmaps with their branches along the axes, and the distribution of what they hold."""
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -41,26 +40,36 @@ def _heatmap(r: np.ndarray, channels: np.ndarray, text: Text, shared_scale: bool
     )  # fmt: skip
 
 
+def _band(block: Block, order: np.ndarray, step: int, along: str) -> go.Heatmap:
+    """A strip one cell thick in the colours of the channels' branches."""
+    last = max(1, len(block.branches) - 1)
+    scale = []
+    for index, branch in enumerate(block.branches):
+        low, high = max(0.0, (index - 0.5) / last), min(1.0, (index + 0.5) / last)
+        scale += [[low, colours.branch(branch.name)], [high, colours.branch(branch.name)]]
+    names, cells = [str(c) for c in order[::step]], block.branch_of[order][::step].astype(np.uint8)
+    place = {"x": names, "z": cells[None, :]} if along == "x" else {"y": names, "z": cells[:, None]}
+    return go.Heatmap(**place, zmin=0, zmax=last, colorscale=scale, showscale=False, hoverinfo="skip")
+
+
 def whole(correlation: Correlation, block: Block, order: np.ndarray, title: str, text: Text) -> go.Figure:
     """The whole block in the given order of channels, with a band of branch colours along the top and the left."""
+    thin = 0.025
+    figure = make_subplots(
+        2, 2, column_widths=[thin, 1 - thin], row_heights=[thin, 1 - thin], horizontal_spacing=0.004, vertical_spacing=0.004,
+        shared_xaxes="columns", shared_yaxes="rows",
+    )  # fmt: skip
     r = correlation.r[np.ix_(order, order)]
-    figure = go.Figure(_heatmap(r, order, text))
-    cells, step = reduced(r)
-    width = len(cells) * 0.025
-    branch_of = block.branch_of[order][::step]
-    edges = np.flatnonzero(np.diff(branch_of, prepend=-1, append=-1))
-    for start, stop in itertools.pairwise(edges):
-        colour = colours.branch(block.branches[branch_of[start]].name)
-        along = {"line": {"width": 0}, "fillcolor": colour, "type": "rect"}
-        figure.add_shape(x0=start - 0.5, x1=stop - 0.5, y0=-0.5 - width, y1=-0.5, **along)
-        figure.add_shape(y0=start - 0.5, y1=stop - 0.5, x0=-0.5 - width, x1=-0.5, **along)
+    step = reduced(r)[1]
+    figure.add_trace(_band(block, order, step, "x"), 1, 2)
+    figure.add_trace(_band(block, order, step, "y"), 2, 1)
+    figure.add_trace(_heatmap(r, order, text), 2, 2)
     for branch in block.branches:
         marker = {"color": colours.branch(branch.name), "symbol": "square", "size": 10}
-        figure.add_scatter(x=[None], y=[None], mode="markers", name=branch.name, marker=marker)
-    last = len(cells) - 0.5
-    figure.update_xaxes(visible=False, range=[-0.5 - width, last], constrain="domain", type="category")
-    figure.update_yaxes(visible=False, range=[last, -0.5 - width], scaleanchor="x", type="category")
-    return colours.plain(figure, 540, title, text.direction == "rtl", top=36)
+        figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", name=branch.name, marker=marker), 2, 2)
+    figure.update_xaxes(visible=False, type="category")
+    figure.update_yaxes(visible=False, type="category", autorange="reversed")
+    return colours.plain(figure, 560, title, text.direction == "rtl", top=36)
 
 
 def branches(correlation: Correlation, block: Block, orders: Sequence[np.ndarray], text: Text) -> go.Figure:
