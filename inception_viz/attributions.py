@@ -10,7 +10,7 @@ in the engine's owner thread only.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import captum.attr
 import numpy as np
@@ -48,6 +48,10 @@ class Attribution:
     channels: np.ndarray
     maps: np.ndarray | None
     completeness_delta: float | None = None
+
+    def without_maps(self) -> "Attribution":
+        """The sums alone: what is kept when many blocks are."""
+        return replace(self, maps=None)
 
     def by_cluster(self, labels: np.ndarray) -> np.ndarray:
         """Sums over the channels of each cluster, `(clusters,)`; constant channels (-1) belong to none."""

@@ -64,3 +64,8 @@ with right:
         "attributions-pixels",
     )
     st.caption(text(entry.explained))
+
+st.subheader(text("Through all blocks"), anchor=False)
+if method == "gradient x activation" or st.toggle(text("Compute this method for every block (slow)")):
+    shape = {n: b.block for n, b in analysis.blocks.items()}
+    frame.show(drawing.over_blocks(results.everywhere(text, analysis, method), shape, text), f"attributions-blocks-{method}")

@@ -15,12 +15,13 @@ left, right = st.columns(2)
 with left:
     name = controls.block(text, analysis)
 with right:
-    kinds = {key: text(words) for key, words in library.DEFINITIONS.items() if key != "image"}
+    enough = len(session.current().pictures) >= 3
+    kinds = {key: text(words) for key, words in library.DEFINITIONS.items() if enough or key != "image"}
     definition = controls.choice("definition", text("Firing together"), kinds)
 block = analysis.blocks[name]
-similar = results.similarity(analysis, name, definition)
+similar = results.similarity(text, analysis, name, definition)
 method, count = controls.method_and_count(text, int((~similar.constant).sum()))
-found = results.clustered(text, analysis.key, name, similar, method, count, definition)
+found = results.clustered(text, results.similarity_key(analysis, definition), name, similar, method, count, definition)
 
 told.cluster_facts(text, found, similar)
 left, right = st.columns([2, 3])
@@ -38,7 +39,7 @@ chosen = controls.choice("cluster", text("Cluster"), {k: text("cluster {n}", n=k
 told.cluster_members(text, block, found, chosen)
 
 st.subheader(text("Over several pictures"), anchor=False)
-if len(session.current().pictures) < 3:
+if not enough:
     st.info(text("Upload three or more pictures on the first page to see which clusters fire together over them."))
 else:
     graph = library.cofiring(library.firing(results.pooled(text, name), found))

@@ -4,24 +4,30 @@ Captum's hooks are state on a shared network: with thirty visitors on one networ
 error. A plain lock would do for that, but lets some wait twice as long as others, and keeps computing for people who have left.
 """
 
+import copy
+import gc
 import logging
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
-from dataclasses import fields, is_dataclass
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from types import GeneratorType
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import torch
+from torch import nn
 
 from inception_viz.errors import Busy, Cancelled, VisitorError
+from inception_viz.models import Model, once_per_model
 from inception_viz.text import message
 
 Result = TypeVar("Result")
 BOUND = 60
 CACHE_BYTES = 600_000_000
 CACHE_ENTRIES = 400
+PATIENCE = 2.0  # seconds that work goes on after a page has left it: a page that is drawn again asks for the same at once
 
 log = logging.getLogger(__name__)
 
@@ -35,83 +41,189 @@ class OutOfMemory(VisitorError):
 class Progress:
     """What running work knows of the outside: how far it is, and whether anybody still waits for it."""
 
-    def __init__(self, evaluations: int = 1) -> None:
+    def __init__(self, evaluations: int = 1, wanted: Callable[[], bool] = lambda: True) -> None:
         self.evaluations = evaluations
         self.fraction = 0.0
         self.stopped = threading.Event()
+        self._wanted = wanted
         self._ticks = 0
 
     def check(self) -> None:
         """Raises Cancelled if nobody waits any longer."""
-        if self.stopped.is_set():
+        if self.stopped.is_set() or not self._wanted():
             raise Cancelled()
 
     def set(self, fraction: float) -> None:
         """Say how far the work is, 0 to 1. Raises Cancelled if nobody waits any longer."""
         self.check()
-        self.fraction = fraction
+        self.fraction = min(1.0, max(0.0, fraction))
 
     def tick(self) -> None:
         """One of `evaluations` evaluations of the network begins. Raises Cancelled if nobody waits any longer."""
-        self.set(min(1.0, self._ticks / max(1, self.evaluations)))
+        self.set(self._ticks / max(1, self.evaluations))
         self._ticks += 1
+
+    def restart(self) -> None:
+        """The work begins anew."""
+        self._ticks, self.fraction = 0, 0.0
+
+
+Work = Callable[[Progress], Result | Generator[float, None, Result]]
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """How work ended: with a value or an error; `smaller` if the device's memory was too small and the substitute answered."""
+
+    value: Any = None
+    error: BaseException | None = None
+    smaller: bool = False
+
+
+class _Run:
+    """Work that is queued, running or done, for all who asked for the same.
+
+    `waiting` holds a Job for each who waits, `left` for each whose page has gone and may ask again; `deserted` says since when nobody waits.
+    """
+
+    def __init__(self, key: Hashable, work: Work, smaller: Work | None, evaluations: int, wanted: Callable[["_Run"], bool]) -> None:
+        self.key, self.work, self.smaller = key, work, smaller
+        self.progress = Progress(evaluations, lambda: wanted(self))
+        self.waiting: set[Job] = set()
+        self.left: set[Job] = set()
+        self.deserted: float | None = None
+        self.done = threading.Event()
+        self.answer = Answer()
 
 
 class Job(Generic[Result]):
-    """Work that is queued, running or done, and shared by all who asked for the same."""
+    """One asker's share in a run of work: giving it up harms nobody else who waits for the same run."""
 
-    def __init__(self, key: Hashable, work: Callable[[Progress], Result], evaluations: int) -> None:
-        self.key = key
-        self.work = work
-        self.progress = Progress(evaluations)
-        self.waiting: set[tuple[str, str]] = set()
-        self.done = threading.Event()
-        self.value: Result | None = None
-        self.error: BaseException | None = None
+    def __init__(self, engine: "Engine", run: _Run, session: str, slot: str) -> None:
+        self._engine, self._run = engine, run
+        self.session, self.slot = session, slot
+
+    @property
+    def key(self) -> Hashable:
+        """What the work was asked for by."""
+        return self._run.key
+
+    @property
+    def place(self) -> int:
+        """How many runs come before this one: 0 if it runs or has ended."""
+        return self._engine.place(self)
+
+    @property
+    def progress(self) -> float:
+        """How far the work is, 0 to 1."""
+        return self._run.progress.fraction
+
+    @property
+    def smaller(self) -> bool:
+        """Whether the device ran out of memory and the substitute answered; only after the job has ended."""
+        return self._run.answer.smaller
 
     def wait(self, seconds: float | None = None) -> bool:
         """Whether the job has ended, after waiting for at most `seconds`."""
-        return self.done.wait(seconds)
+        return self._run.done.wait(seconds)
 
     def result(self) -> Result:
         """What the work returned; raises what it raised, or Cancelled. Only after it has ended."""
-        assert self.done.is_set()
-        if self.error is not None:
-            raise self.error
-        return self.value  # type: ignore[return-value]
+        assert self._run.done.is_set()
+        if self._run.answer.error is not None:
+            raise self._run.answer.error
+        return cast(Result, self._run.answer.value)
+
+    def cancel(self) -> None:
+        """No longer wanted: the work stops at once if nobody else waits for it."""
+        self._engine.withdraw(self, at_once=True)
+
+    def leave(self) -> None:
+        """Perhaps no longer wanted: the work stops if nobody has asked for it again within the engine's patience."""
+        self._engine.withdraw(self, at_once=False)
+
+
+def _parts(value: Any) -> Iterable[object]:
+    if isinstance(value, np.ndarray):
+        return () if value.base is None else (value.base,)
+    if isinstance(value, Mapping):
+        return value.values()
+    if isinstance(value, list | tuple | set | frozenset):
+        return value
+    if is_dataclass(value) and not isinstance(value, type):
+        return (getattr(value, f.name) for f in fields(value))
+    return ()
+
+
+def _own_bytes(value: object) -> int:
+    if isinstance(value, np.ndarray):
+        return value.nbytes if value.base is None else 0
+    if isinstance(value, torch.Tensor):
+        return value.untyped_storage().nbytes()
+    return len(value) if isinstance(value, bytes | bytearray) else 0
 
 
 def size_of(value: object) -> int:
-    """Bytes of all arrays and tensors that a result holds, each counted once."""
+    """Bytes of all arrays and tensors that a result keeps alive, each counted once; a view keeps the whole of what it looks at."""
     seen: set[int] = set()
 
-    def count(part: Any) -> int:
-        if id(part) in seen:
+    def count(part: object) -> int:
+        same = part.untyped_storage().data_ptr() if isinstance(part, torch.Tensor) else id(part)
+        if same in seen:
             return 0
-        seen.add(id(part))
-        if isinstance(part, np.ndarray):
-            return part.nbytes if part.base is None else count(part.base)
-        if isinstance(part, torch.Tensor):
-            return part.numel() * part.element_size()
-        if isinstance(part, dict):
-            return sum(count(v) for v in part.values())
-        if isinstance(part, list | tuple | set):
-            return sum(count(v) for v in part)
-        if is_dataclass(part) and not isinstance(part, type):
-            return sum(count(getattr(part, f.name)) for f in fields(part))
-        return 0
+        seen.add(same)
+        return _own_bytes(part) + sum(count(inner) for inner in _parts(part))
 
     return count(value)
+
+
+@once_per_model
+def on_cpu(model: Model) -> Model:
+    """The same network on the CPU, for when its device has no memory left; made without asking that device for any."""
+    network = model.network
+    copied: dict[int, Any] = {id(b): b.cpu() for b in network.buffers()}
+    copied |= {id(p): nn.Parameter(p.detach().cpu(), requires_grad=False) for p in network.parameters()}
+    return replace(model, network=copy.deepcopy(network, copied), device=torch.device("cpu"))
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """CUDA has a class of its own for it; Apple's GPUs and the CPU only say so in words."""
+    in_words = isinstance(error, RuntimeError) and ("out of memory" in str(error) or "can't allocate memory" in str(error))
+    return in_words or isinstance(error, torch.OutOfMemoryError | MemoryError)
+
+
+def _drive(work: Work, progress: Progress) -> Any:
+    """What `work` returns; if it is a generator, it is driven to its end, and what it yields is how far it is."""
+    progress.check()
+    started = work(progress)
+    if not isinstance(started, GeneratorType):
+        return started
+    try:
+        while True:
+            progress.set(next(started))
+    except StopIteration as end:
+        return end.value
+    finally:
+        started.close()  # on the owner's thread: it may have to take hooks off the network
 
 
 class Engine:
     """The owner thread of one device, its queue, and the results it remembers."""
 
-    def __init__(self, name: str = "cpu", bound: int = BOUND, cache_bytes: int = CACHE_BYTES) -> None:
-        self._bound, self._cache_bytes = bound, cache_bytes
-        self._queue: deque[Job] = deque()
-        self._running: Job | None = None
-        self._known: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+    def __init__(
+        self,
+        name: str = "cpu",
+        bound: int = BOUND,
+        cache_bytes: int = CACHE_BYTES,
+        cache_entries: int = CACHE_ENTRIES,
+        patience: float = PATIENCE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._bound, self._cache_bytes, self._cache_entries = bound, cache_bytes, cache_entries
+        self._patience, self._clock = patience, clock
+        self._queue: deque[_Run] = deque()
+        self._running: _Run | None = None
+        self._known: OrderedDict[Hashable, tuple[Answer, int]] = OrderedDict()
         self._held = 0
         self._changed = threading.Condition()
         self._closed = False
@@ -125,32 +237,47 @@ class Engine:
             if key not in self._known:
                 return False, None
             self._known.move_to_end(key)
-            return True, self._known[key][0]
+            return True, self._known[key][0].value
 
-    def submit(self, session: str, slot: str, key: Hashable, work: Callable[[Progress], Result], evaluations: int = 1) -> Job[Result]:
-        """Queue `work`, or join the job that does the same already. What the session still wanted in this slot is given up. Raises Busy."""
+    @property
+    def held(self) -> int:
+        """Bytes of all results that are remembered."""
+        return self._held
+
+    def submit(self, session: str, slot: str, key: Hashable, work: Work, evaluations: int = 1, smaller: Work | None = None) -> Job[Result]:
+        """Queue `work`, or join the run that does the same already; what the session still wanted in this slot is given up.
+
+        `work` returns its result, or is a generator that yields how far it is (0 to 1) and returns it. Where it runs out of memory, `smaller`
+        is run instead, once. Raises Busy if the queue is full.
+        """
         with self._changed:
+            if self._closed:
+                raise Cancelled()
             self._give_up(session, slot, but=key)
-            found, value = key in self._known, self._known.get(key, (None, 0))[0]
-            if found:
-                ready: Job[Result] = Job(key, work, evaluations)
-                ready.value = value
-                ready.done.set()
-                return ready
-            job = next((j for j in [self._running, *self._queue] if j and j.key == key and not j.progress.stopped.is_set()), None)
-            if job is None:
-                if len(self._queue) >= self._bound:
-                    raise Busy(n=len(self._queue))
-                job = Job(key, work, evaluations)
-                self._queue.append(job)
-                self._changed.notify()
-            job.waiting.add((session, slot))
+            self._clear_deserted()
+            run = self._remembered(key) or self._joinable(key) or self._queued(_Run(key, work, smaller, evaluations, self._is_wanted))
+            job: Job[Result] = Job(self, run, session, slot)
+            if not run.done.is_set():
+                run.left -= {before for before in run.left if (before.session, before.slot) == (session, slot)}
+                run.waiting.add(job)
+                run.deserted = None
             return job
 
     def place(self, job: Job) -> int:
-        """How many jobs run before this one: 0 if it runs or has ended."""
+        """How many runs come before this one: 0 if it runs or has ended."""
         with self._changed:
-            return self._queue.index(job) + 1 if job in self._queue else 0
+            run = job._run
+            return self._queue.index(run) + (self._running is not None) if run in self._queue else 0
+
+    def withdraw(self, job: Job, at_once: bool) -> None:
+        """One asker no longer waits; with nobody left the run stops, at once or after the engine's patience."""
+        with self._changed:
+            run = job._run
+            if job in run.waiting:
+                run.waiting.discard(job)
+                if not at_once:
+                    run.left.add(job)
+                self._reconsider(run)
 
     def cancel(self, session: str, slot: str) -> None:
         """The session no longer wants what it asked for in this slot; the work stops if nobody else wants it."""
@@ -160,73 +287,137 @@ class Engine:
     def drop(self, session: str) -> None:
         """The session has gone: give up everything that it waits for."""
         with self._changed:
-            for slot in {s for job in [self._running, *self._queue] if job for name, s in job.waiting if name == session}:
+            for slot in {job.slot for run in self._runs() for job in run.waiting | run.left if job.session == session}:
                 self._give_up(session, slot)
 
     def close(self) -> None:
-        """End the owner thread after the job that runs."""
+        """End the owner thread after what runs now has noticed that it is to stop."""
         with self._changed:
             self._closed = True
-            for job in [self._running, *self._queue]:
-                if job:
-                    job.progress.stopped.set()
-            self._changed.notify()
+            for run in self._runs():
+                run.progress.stopped.set()
+            self._changed.notify_all()
         self._owner.join()
 
-    def _give_up(self, session: str, slot: str, but: Hashable = None) -> None:
-        for job in [j for j in [self._running, *self._queue] if j and (session, slot) in j.waiting and j.key != but]:
-            job.waiting.discard((session, slot))
-            if job.waiting:
-                continue
-            job.progress.stopped.set()
-            if job in self._queue:
-                self._queue.remove(job)
-                self._end(job, error=Cancelled())
+    def _runs(self) -> list[_Run]:
+        return [*([self._running] if self._running else []), *self._queue]
 
-    def _end(self, job: Job, value: Any = None, error: BaseException | None = None) -> None:
-        job.value, job.error = value, error
-        job.done.set()
+    def _remembered(self, key: Hashable) -> _Run | None:
+        if key not in self._known:
+            return None
+        self._known.move_to_end(key)
+        ready = _Run(key, lambda progress: None, None, 1, self._is_wanted)
+        self._end(ready, self._known[key][0])
+        return ready
+
+    def _joinable(self, key: Hashable) -> _Run | None:
+        return next((run for run in self._runs() if run.key == key and not run.progress.stopped.is_set()), None)
+
+    def _queued(self, run: _Run) -> _Run:
+        if len(self._queue) >= self._bound:
+            raise Busy(n=len(self._queue))
+        self._queue.append(run)
+        self._changed.notify_all()
+        return run
+
+    def _is_wanted(self, run: _Run) -> bool:
+        """Whether to go on with a run; once this has said no, nobody can join it any more."""
+        with self._changed:
+            if run.deserted is not None and self._clock() - run.deserted >= self._patience:
+                run.progress.stopped.set()
+            return not run.progress.stopped.is_set()
+
+    def _clear_deserted(self) -> None:
+        for run in [run for run in self._queue if not self._is_wanted(run)]:
+            self._stop(run)
+
+    def _give_up(self, session: str, slot: str, but: Hashable = None) -> None:
+        for run in self._runs():
+            mine = {job for job in run.waiting | run.left if (job.session, job.slot) == (session, slot)}
+            if mine and run.key != but:
+                run.waiting -= mine
+                run.left -= mine
+                self._reconsider(run)
+
+    def _reconsider(self, run: _Run) -> None:
+        if not run.waiting and not run.left:
+            self._stop(run)
+        elif not run.waiting and run.deserted is None:
+            run.deserted = self._clock()
+
+    def _stop(self, run: _Run) -> None:
+        run.progress.stopped.set()
+        if run in self._queue:
+            self._queue.remove(run)
+            self._end(run, Answer(error=Cancelled()))
+
+    def _end(self, run: _Run, answer: Answer) -> None:
+        run.answer = answer
+        run.done.set()
 
     def _own(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._queue or self._closed)
-                if self._closed:
-                    for job in self._queue:
-                        self._end(job, error=Cancelled())
-                    return
-                self._running = job = self._queue.popleft()
-            value, error = self._run(job)
-            with self._changed:
-                self._running = None
-                if error is None:
-                    self._remember(job.key, value)
-                self._end(job, value, error)
+        while self._serve():
+            pass
 
-    def _run(self, job: Job) -> tuple[Any, BaseException | None]:
+    def _serve(self) -> bool:
+        """Do one run; whether there may be another. Nothing of the run stays on this thread's stack while it waits for the next."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._closed)
+            if self._closed:
+                for run in self._queue:
+                    self._end(run, Answer(error=Cancelled()))
+                return False
+            self._running = run = self._queue.popleft()
+        answer = self._answer(run)
+        with self._changed:
+            self._running = None
+            if answer.error is None:
+                self._remember(run.key, answer)
+            self._end(run, answer)
+        return True
+
+    def _answer(self, run: _Run) -> Answer:
+        """Never raises: the owner must live on, whatever the work does."""
         self.runs += 1
         started = time.monotonic()
         try:
-            job.progress.check()
-            return job.work(job.progress), None
-        except torch.OutOfMemoryError:
-            out_of_memory = True
+            return Answer(_drive(run.work, run.progress))
         except VisitorError as error:
-            return None, error
-        except Exception as error:  # the owner must live on, whatever the work did
-            log.exception("work failed after %.1f s", time.monotonic() - started)
-            return None, error
-        assert out_of_memory  # outside the except block: the exception holds on to the tensors
+            return Answer(error=error)
+        except BaseException as error:
+            if not _out_of_memory(error):
+                log.exception("work failed after %.1f s", time.monotonic() - started)
+                return Answer(error=error)
+        return self._smaller(run)  # outside the except block: the exception holds on to the tensors
+
+    def _smaller(self, run: _Run) -> Answer:
+        gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        return None, OutOfMemory()
+        log.warning("out of memory: %s", "the substitute runs" if run.smaller else "there is no substitute")
+        if run.smaller is None:
+            return Answer(error=OutOfMemory())
+        run.progress.restart()
+        try:
+            return Answer(_drive(run.smaller, run.progress), smaller=True)
+        except VisitorError as error:
+            return Answer(error=error)
+        except BaseException as error:
+            if _out_of_memory(error):
+                return Answer(error=OutOfMemory())
+            log.exception("the substitute failed")
+            return Answer(error=error)
 
-    def _remember(self, key: Hashable, value: Any) -> None:
-        size = size_of(value)
+    def _remember(self, key: Hashable, answer: Answer) -> None:
+        size = size_of(answer.value)
         if size > self._cache_bytes:
             return
-        self._known[key] = (value, size)
+        self._forget(key)
+        self._known[key] = (answer, size)
         self._held += size
-        while self._held > self._cache_bytes or len(self._known) > CACHE_ENTRIES:
-            _, (_, freed) = self._known.popitem(last=False)
-            self._held -= freed
+        while self._held > self._cache_bytes or len(self._known) > self._cache_entries:
+            self._forget(next(iter(self._known)))
+
+    def _forget(self, key: Hashable) -> None:
+        _, freed = self._known.pop(key, (None, 0))
+        self._held -= freed

@@ -1,11 +1,13 @@
 """What clusters and branches give to the target, as signed bars."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
 from inception_viz.analysis import Prediction
+from inception_viz.architecture import Block
+from inception_viz.attributions import Attribution
 from inception_viz.figures import colours
 from inception_viz.text import Text
 
@@ -42,3 +44,17 @@ def bars(
     colours.plain(figure, 120 + 26 * len(names), title, text.direction == "rtl")
     colours.name_rows(figure, names, text.direction == "rtl")
     return figure
+
+
+def over_blocks(given: Mapping[str, Attribution], blocks: Mapping[str, Block], text: Text) -> go.Figure:
+    """What each branch of every block gives to the target, one column a block, branches stacked to both sides of zero."""
+    sums = {name: dict(zip((b.name for b in blocks[name].branches), a.by_branch(blocks[name]), strict=True)) for name, a in given.items()}
+    figure = go.Figure()
+    for branch in dict.fromkeys(name for by_branch in sums.values() for name in by_branch):
+        values = np.array([by_branch.get(branch, 0.0) for by_branch in sums.values()], np.float32)
+        hover = "%{x} · " + text.isolated(branch) + ": %{y:+.3f}<extra></extra>"
+        figure.add_bar(x=list(sums), y=values, name=branch, marker_color=colours.branch(branch), hovertemplate=hover)
+    figure.update_layout(barmode="relative")
+    figure.update_xaxes(type="category")
+    figure.update_yaxes(title=text("given to the target (logits)"), zeroline=True, zerolinewidth=2)
+    return colours.plain(figure, 340)

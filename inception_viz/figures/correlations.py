@@ -48,7 +48,7 @@ def _band(block: Block, order: np.ndarray, step: int, along: str) -> go.Heatmap:
         low, high = max(0.0, (index - 0.5) / last), min(1.0, (index + 0.5) / last)
         scale += [[low, colours.branch(branch.name)], [high, colours.branch(branch.name)]]
     names, cells = [str(c) for c in order[::step]], block.branch_of[order][::step].astype(np.uint8)
-    place = {"x": names, "z": cells[None, :]} if along == "x" else {"y": names, "z": cells[:, None]}
+    place = {"x": names, "y": [""], "z": cells[None, :]} if along == "x" else {"x": [""], "y": names, "z": cells[:, None]}
     return go.Heatmap(**place, zmin=0, zmax=last, colorscale=scale, showscale=False, hoverinfo="skip")
 
 
@@ -56,9 +56,8 @@ def whole(correlation: Correlation, block: Block, order: np.ndarray, title: str,
     """The whole block in the given order of channels, with a band of branch colours along the top and the left."""
     thin = 0.025
     figure = make_subplots(
-        2, 2, column_widths=[thin, 1 - thin], row_heights=[thin, 1 - thin], horizontal_spacing=0.004, vertical_spacing=0.004,
-        shared_xaxes="columns", shared_yaxes="rows",
-    )  # fmt: skip
+        2, 2, column_widths=[thin, 1 - thin], row_heights=[thin, 1 - thin], horizontal_spacing=0.004, vertical_spacing=0.004
+    )
     r = correlation.r[np.ix_(order, order)]
     step = reduced(r)[1]
     figure.add_trace(_band(block, order, step, "x"), 1, 2)

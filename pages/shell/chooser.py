@@ -1,33 +1,45 @@
 """The choices of the front door: network, weights, device, and pictures."""
 
+import threading
+from typing import Literal
+
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from inception_viz import images, models
 from inception_viz.errors import VisitorError
 from inception_viz.figures import attributions as drawing
+from inception_viz.images import Picture
 from inception_viz.text import Text
 from pages.shell import frame, results, session
 
+NAMES_MB = 5
+THUMBNAIL = 114  # pixels: three beside each other on a telephone
+
 
 def _set(attribute: str) -> None:
-    chosen = session.current()
-    setattr(chosen, attribute, st.session_state[f"home {attribute}"])
+    chosen, value = session.current(), st.session_state[f"home {attribute}"]
+    setattr(chosen, attribute, value)
     if attribute == "architecture":
         chosen.weights = None
-    if attribute in ("architecture", "weights"):
+        st.session_state.pop("home weights", None)  # or the picker would go on showing what the other network had
+    if attribute == "architecture" or value is not None:
         chosen.file = None
+    if attribute in ("architecture", "weights"):
         chosen.forget_target()
 
 
 def _take_file() -> None:
     upload, chosen = st.session_state["home file"], session.current()
-    chosen.file = (upload.getvalue(), images.shown_name(upload.name)) if upload else None
+    chosen.file = session.File.of(upload.name, upload.getvalue()) if upload else None
+    chosen.weights = None
+    st.session_state.pop("home weights", None)
     chosen.forget_target()
 
 
 def _take_names() -> None:
     upload = st.session_state["home names"]
-    session.current().class_names = upload.getvalue() if upload else None
+    session.current().class_names = session.File.of(upload.name, upload.getvalue()) if upload else None
 
 
 def network(text: Text) -> None:
@@ -39,10 +51,14 @@ def network(text: Text) -> None:
         st.selectbox(
             text("Network"), names, names.index(chosen.architecture), key="home architecture", on_change=_set, args=("architecture",)
         )
+    here = models.choices(chosen.architecture)
     with middle:
-        here = models.choices(chosen.architecture)
-        index = here.index(chosen.weights) if chosen.weights in here else 0
-        st.selectbox(text("Weights"), here, index, key="home weights", on_change=_set, args=("weights",))
+        own = {None: chosen.file.name} if chosen.file else {}
+        told = own | {name: name for name in here}
+        index = list(told).index(chosen.weights) if chosen.weights in told else 0
+        st.selectbox(
+            text("Weights"), list(told), index, key="home weights", on_change=_set, args=("weights",), format_func=told.__getitem__
+        )
     with right:
         devices = models.devices()
         index = devices.index(chosen.device) if chosen.device in devices else devices.index(str(models.choose_device()))
@@ -55,7 +71,11 @@ def network(text: Text) -> None:
             on_change=_take_file,
         )
         st.file_uploader(
-            text("Class names (optional): one a line, or a JSON list"), type=["txt", "json"], key="home names", on_change=_take_names
+            text("Class names (optional): one a line, or a JSON list"),
+            type=["txt", "json"],
+            key="home names",
+            on_change=_take_names,
+            max_upload_size=NAMES_MB,
         )
         if "imagenet" not in here:
             _fetch(text, chosen.architecture)
@@ -70,6 +90,10 @@ def _fetch(text: Text, architecture: str) -> None:
     """A button that downloads torchvision's ImageNet weights, with progress."""
     if not st.button(text("Download the ImageNet weights of {architecture}", architecture=architecture)):
         return
+    lock = _fetching()
+    if not lock.acquire(blocking=False):
+        st.info(text("Somebody else is downloading weights to this server already. Look again in a minute."))
+        return
     bar = st.progress(0.0)
     try:
         for progress in models.fetch_imagenet(architecture):
@@ -77,14 +101,22 @@ def _fetch(text: Text, architecture: str) -> None:
             bar.progress(share, text("{received} MB", received=round(progress.received / 1e6)))
     except VisitorError as error:
         bar.empty()
-        st.error(error.told(text))
+        st.error(results.plain(error.told(text)))
         return
+    finally:
+        lock.release()
     st.rerun()
 
 
-def _take_pictures() -> None:
-    uploads = st.session_state["home pictures"] or []
-    found, problems = [], []
+@st.cache_resource(show_spinner=False)
+def _fetching() -> threading.Lock:
+    return threading.Lock()
+
+
+def _take(uploads: list[UploadedFile]) -> None:
+    """Show those that are pictures, and remember what is wrong with the others."""
+    found: list[Picture] = []
+    problems: list[tuple[str, VisitorError]] = []
     for upload in uploads[: session.MOST_PICTURES]:
         try:
             found.append(images.decode(upload.getvalue(), upload.name))
@@ -93,15 +125,28 @@ def _take_pictures() -> None:
     if found:
         session.current().show(found)
     session.current().choices["problems"] = problems
+    session.current().choices["too many"] = max(0, len(uploads) - session.MOST_PICTURES)
+
+
+def _take_pictures() -> None:
+    _take(st.session_state["home pictures"] or [])
 
 
 def _take_camera() -> None:
     shot = st.session_state["home camera"]
-    if shot:
-        session.current().show([images.decode(shot.getvalue(), "camera")])
+    _take([shot] if shot else [])
+
+
+def _problems(text: Text) -> None:
+    chosen = session.current()
+    for name, error in chosen.choices.get("problems", []):
+        st.error(results.plain(text("“{name}”: {reason}", name=name, reason=error.told(text))))
+    if extra := chosen.choices.get("too many", 0):
+        st.warning(text.plural("{n} picture more than allowed was left out.", "{n} pictures more than allowed were left out.", extra))
 
 
 def _take_sample(name: str) -> None:
+    _take([])
     session.current().show([session.sample(name)])
 
 
@@ -116,33 +161,36 @@ def pictures(text: Text) -> None:
     chosen = session.current()
     sample, upload, camera = st.tabs([text("Samples"), text("Upload"), text("Camera")])
     with sample:
-        for column, (name, entry) in zip(st.columns(len(images.samples())), images.samples().items(), strict=True):
-            column.image(results.thumbnail(session.sample(name)), width="stretch")
-            column.button(
-                text(entry.title),
-                key=f"sample {name}",
-                on_click=_take_sample,
-                args=(name,),
-                width="stretch",
-                help=f"{entry.source}, {entry.licence}",
-            )
+        row = st.container(horizontal=True, gap="xsmall")
+        for name, entry in images.samples().items():
+            with row.container(width=THUMBNAIL):
+                st.image(results.thumbnail(session.sample(name)), width="stretch")
+                st.button(
+                    text(entry.title),
+                    key=f"sample {name}",
+                    on_click=_take_sample,
+                    args=(name,),
+                    width="stretch",
+                    help=f"{entry.source}, {entry.licence}",
+                )
     with upload:
         st.file_uploader(
             text("Up to {n} pictures; they stay in this server's memory and go when you do", n=session.MOST_PICTURES), key="home pictures",
             accept_multiple_files=True, on_change=_take_pictures, max_upload_size=images.MAX_BYTES // 1_000_000,
         )  # fmt: skip
-        for name, error in chosen.choices.get("problems", []):
-            st.error(text("“{name}”: {reason}", name=name, reason=error.told(text)))
     with camera:
         if st.toggle(text("Use the camera")):
             st.camera_input(text("Take a picture"), key="home camera", on_change=_take_camera)
+    _problems(text)
     if len(chosen.pictures) > 1:
-        for index, (column, picture) in enumerate(zip(st.columns(len(chosen.pictures)), chosen.pictures, strict=True)):
-            column.image(results.thumbnail(picture), width="stretch")
-            kind = "primary" if index == chosen.shown else "secondary"
-            column.button(
-                text("Look at {n}", n=index + 1), key=f"picture {index}", on_click=_show, args=(index,), type=kind, width="stretch"
-            )
+        row = st.container(horizontal=True, gap="xsmall")
+        for index, picture in enumerate(chosen.pictures):
+            kind: Literal["primary", "secondary"] = "primary" if index == chosen.shown else "secondary"
+            with row.container(width=THUMBNAIL):
+                st.image(results.thumbnail(picture), width="stretch")
+                st.button(
+                    text("Look at {n}", n=index + 1), key=f"picture {index}", on_click=_show, args=(index,), type=kind, width="stretch"
+                )
 
 
 def answer(text: Text) -> None:

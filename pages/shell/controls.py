@@ -25,8 +25,8 @@ def _keep(name: str) -> None:
 
 
 def _remembered(name: str, options: list[Value], default: Value | None) -> int:
-    kept = session.current().choices.get(name, default)
-    return options.index(kept) if kept in options else 0
+    wanted = (session.current().choices.get(name, default), default)
+    return next((options.index(value) for value in wanted if value in options), 0)
 
 
 def choice(name: str, label: str, options: Mapping[Value, str], default: Value | None = None, help: str | None = None) -> Value:

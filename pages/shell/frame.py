@@ -98,7 +98,7 @@ def _banner(text: Text) -> None:
     facts, weights = models.device_facts(model.device), model.weights
     if weights.random:
         st.warning(text("Random weights answer: shapes, costs and chance can be studied, but the predictions mean nothing."))
-    told = text("{architecture} with the weights “{weights}” on {device}, {precision}", architecture=model.architecture, weights=weights.name,
+    told = text("{architecture} with the weights “{weights}” on {device}, {precision}", architecture=model.architecture, weights=results.plain(weights.name),
                 device=facts.name, precision=facts.precision)  # fmt: skip
     if weights.top1 is not None:
         told += " · " + text("top-1 {top1} on {data}", top1=f"{weights.top1:.1%}", data=text(weights.measured_on))
@@ -133,7 +133,7 @@ def signposts(text: Text) -> None:
     """A card for every other page: where it leads, and what is seen there."""
     others = [page for word, page in PAGES.items() if word != "home"]
     for column, page in zip(st.columns(len(others)), others, strict=True):
-        with column.container(border=True, height="stretch"):
+        with column.container(border=True, height="stretch", key=f"signpost {page.title}"):
             st.page_link(page.path, label=f"**{text(page.title)}**")
             st.caption(text(page.what))
 

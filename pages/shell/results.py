@@ -5,8 +5,10 @@ import gc
 import hashlib
 import logging
 import os
+import re
 import uuid
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -14,13 +16,13 @@ import streamlit as st
 import torch
 
 from inception_viz import analysis as analyses
-from inception_viz import attributions, clusters, correlations, models
+from inception_viz import attributions, clusters, correlations, images, models
 from inception_viz.activations import Target, capture
 from inception_viz.analysis import Analysis
 from inception_viz.attributions import Attribution
 from inception_viz.clusters import Clusters
 from inception_viz.correlations import Correlation
-from inception_viz.engine.local import Engine, Job, Progress
+from inception_viz.engine.local import Engine, Job, Progress, on_cpu
 from inception_viz.errors import Cancelled, VisitorError
 from inception_viz.images import Picture
 from inception_viz.models import Model
@@ -37,19 +39,30 @@ log = logging.getLogger(__name__)
 def engine(device: str) -> Engine:
     """The one owner of a device."""
     threads = os.environ.get("INCEPTION_VIZ_THREADS")
-    if threads:
+    if threads and threads.isdecimal():
         torch.set_num_threads(int(threads))
     return Engine(device)
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
 def _load(
-    architecture: str, weights: str | None, device: str | None, digest: str, _file: tuple[bytes, str] | None, _names: bytes | None
+    architecture: str, weights: str | None, device: str, digests: tuple[str, ...], _file: tuple[bytes, str] | None, _names: bytes | None
 ) -> Model:
-    model = models.load(architecture, weights, device, _file, _names)
+    return models.load(architecture, weights, device, _file, _names)
+
+
+@st.cache_resource(show_spinner=False)
+def _settle(_model: Model) -> None:
+    """Once a server: one pass through the first network, then freeze what is in memory by now.
+
+    Streamlit collects garbage after every run: without this it would walk through torch and plotly each time. Not after later networks: what
+    is frozen is never collected, and a network and its extractors refer to each other.
+    """
+    first = session.sample(next(iter(images.samples())))
+    key = _analysis_key(_model, first, None)
+    engine(str(_model.device)).submit("settle", "settle", key, lambda progress: analyses.analyze(_model, first)).wait()
     gc.collect()
-    gc.freeze()  # Streamlit collects garbage after every run: without this it would walk through torch and plotly each time
-    return model
+    gc.freeze()
 
 
 @st.cache_data(show_spinner=False, max_entries=100)
@@ -62,10 +75,15 @@ def thumbnail(picture: Picture) -> np.ndarray:
     return _thumbnail(picture.sha256, picture)
 
 
+def plain(words: str) -> str:
+    """Words that came from outside, such as a file name, as Markdown that shows them and does nothing else: no link, no foreign picture."""
+    return re.sub(r"([\\`*_\[\]<>!#|~$&:])", r"\\\1", words)
+
+
 def tell(text: Text, error: Exception) -> None:
     """Say what went wrong in the visitor's language, and end the page: no traceback, the details go into the log under a short name."""
     if isinstance(error, VisitorError):
-        st.error(error.told(text))
+        st.error(plain(error.told(text)))
     else:
         name = uuid.uuid4().hex[:8]
         log.error("unexpected error %s", name, exc_info=error)
@@ -76,67 +94,103 @@ def tell(text: Text, error: Exception) -> None:
 def model(text: Text) -> Model:
     """The model of this session, loaded once for all who choose the same."""
     chosen = session.current()
-    parts = [*(chosen.file or (b"", "")), chosen.class_names or b""]
-    digest = hashlib.sha256(b"\0".join(p if isinstance(p, bytes) else p.encode() for p in parts)).hexdigest() if chosen.file else ""
+    file, names = chosen.file, chosen.class_names
+    digests = (file.sha256, file.name, names.sha256 if names else "") if file else ()
     try:
+        device = str(models.choose_device(chosen.device))
+        weights = None if chosen.file else chosen.weights or models.choices(chosen.architecture)[0]
         with st.spinner(text("The network is being loaded …"), show_time=False):
-            return _load(chosen.architecture, chosen.weights, chosen.device, digest, chosen.file, chosen.class_names)
+            own, listed = (file.data, file.name) if file else None, names.data if names else None
+            loaded = _load(chosen.architecture, weights, device, digests, own, listed)
+            _settle(loaded)
+            return loaded
     except Exception as error:
+        if chosen.has_own_model:  # or the visitor could not get to the place where another is chosen
+            st.button(text("Back to the network that comes first"), on_click=chosen.forget_model, type="primary")
         tell(text, error)
         raise
 
 
-def _stop(key: Hashable) -> None:
-    session.current().choices["stopped"] = key
+def _stop(key: Hashable, device: str, slot: str) -> None:
+    chosen = session.current()
+    chosen.choices["stopped"] = key
+    engine(device).cancel(chosen.id, slot)
 
 
 def _start_again() -> None:
     session.current().choices.pop("stopped", None)
 
 
-def compute(text: Text, model: Model, slot: str, key: Hashable, work: Callable[[Progress], Result], evaluations: int = 1) -> Result:
+def compute(
+    text: Text,
+    model: Model,
+    slot: str,
+    key: Hashable,
+    work: Callable[[Progress], Result],
+    evaluations: int = 1,
+    smaller: Callable[[Progress], Result] | None = None,
+) -> Result:
     """The result of `work`, from memory or from the owner of the model's device, with place in the queue, progress and a way to stop.
 
-    While it waits, every call to Streamlit is a point where a new click or a closed tab ends this run: then `finally` gives the work up.
+    While it waits, every call to Streamlit is a point where a new click or a closed tab ends this run, and `finally` leaves the work: it goes
+    on if the next run asks for the same, and stops if that asks for something else or nobody comes back. So `runner.fastReruns` can stay on:
+    a click counts at once, and the owner still does one thing at a time. `smaller` answers where the device's memory is too small.
     """
     owner, visitor = engine(str(model.device)), session.current().id
     if session.current().choices.get("stopped") == key:
         st.info(text(Cancelled.words))
         st.button(text("Start again"), on_click=_start_again)
         st.stop()
+    job: Job[Result] | None = None
     try:
-        job = owner.submit(visitor, slot, key, work, evaluations)
+        job = owner.submit(visitor, slot, key, work, evaluations, smaller)
         if not job.wait(3 * POLL):
-            _watch(text, owner, job)
+            _watch(text, str(model.device), job)
+        if job.smaller:
+            st.warning(text("{device} ran out of memory; the CPU answered instead.", device=str(model.device)))
         return job.result()
     except Exception as error:
         tell(text, error)
         raise
     finally:
-        owner.cancel(visitor, slot)
+        if job:
+            job.leave()
 
 
-def _watch(text: Text, owner: Engine, job: Job) -> None:
+def _watch(text: Text, device: str, job: Job) -> None:
     place = st.empty()
     with place.container():
         bar = st.progress(0.0, text("Waiting …"))
-        st.button(text("Stop"), key=f"stop {job.key}", on_click=_stop, args=(job.key,))
+        st.button(text("Stop"), key=f"stop {hash(job.key)}", on_click=_stop, args=(job.key, device, job.slot))
     while not job.wait(POLL):
-        ahead = owner.place(job)
+        ahead = job.place
         told = (
             text.plural("{n} request is before yours.", "{n} requests are before yours.", ahead)
             if ahead
             else text("The network is at work …")
         )
-        bar.progress(job.progress.fraction, told)
+        bar.progress(job.progress, told)
     place.empty()
+
+
+def _here_or_on_cpu(
+    model: Model, do: Callable[[Model, Progress], Result]
+) -> tuple[Callable[[Progress], Result], Callable[[Progress], Result] | None]:
+    """`do` with the model where it is, and with its copy on the CPU if that is elsewhere."""
+    elsewhere = None if model.device.type == "cpu" else lambda progress: do(on_cpu(model), progress)
+    return partial(do, model), elsewhere
+
+
+def _analysis_key(model: Model, picture: Picture, target: Target | None) -> Hashable:
+    """Equal files of weights may come with other class names, and under another name: these are part of the answer."""
+    return ("analysis", model.key, model.weights.name, model.weights.class_names.get("en"), picture.sha256, target)
 
 
 def analysis(text: Text, target: Target | None = None, picture: Picture | None = None, model_: Model | None = None) -> Analysis:
     """The analysis of the session's picture by the session's model."""
     chosen, used = picture or session.current().picture, model_ or model(text)
-    key = ("analysis", used.key, chosen.sha256, target)
-    found = compute(text, used, "analysis", key, lambda progress: analyses.analyze(used, chosen, target))
+    work, smaller = _here_or_on_cpu(used, lambda on, progress: analyses.analyze(on, chosen, target))
+    found = compute(text, used, "analysis", _analysis_key(used, chosen, target), work, smaller=smaller)
     facts = analyses.PictureFacts(chosen.name, chosen.sha256, chosen.width, chosen.height)
     return dataclasses.replace(found, picture=facts)  # equal files share a result, but each visitor's file keeps its own name
 
@@ -146,16 +200,23 @@ def _clusters(key: str, block: str, definition: str, method: str, count: int | N
     return clusters.find(_correlation, method, count, definition)
 
 
-def similarity(analysis: Analysis, block: str, definition: str = "spatial") -> Correlation:
-    """The similarity of a block's channels on one picture, in one of the definitions of firing together."""
+def similarity(text: Text, analysis: Analysis, block: str, definition: str = "spatial") -> Correlation:
+    """The similarity of a block's channels, in one of the definitions of firing together; "image" needs three pictures or more."""
     if definition == "binary":
         return _jaccard(analysis.key, block, analysis.blocks[block].activation)
+    if definition == "image":
+        return correlations.image_level(torch.from_numpy(np.array(pooled(text, block))))
     return analysis.blocks[block].correlation
 
 
 @st.cache_data(show_spinner=False, max_entries=50)
 def _jaccard(key: str, block: str, _activation: np.ndarray) -> Correlation:
     return correlations.jaccard(torch.from_numpy(np.array(_activation)))
+
+
+def similarity_key(analysis: Analysis, definition: str) -> str:
+    """What a similarity was computed from: one picture, or all of the session's."""
+    return analysis.model.key + "".join(p.sha256 for p in session.current().pictures) if definition == "image" else analysis.key
 
 
 def clustered(
@@ -170,28 +231,29 @@ def clustered(
 
 
 @st.cache_data(show_spinner=False, max_entries=200)
-def _order(key: str, block: str, definition: str, _correlation: Correlation) -> np.ndarray:
+def _order(key: str, block: str, _correlation: Correlation) -> np.ndarray:
     return correlations.order(_correlation)
 
 
-def order(analysis: Analysis, block: str, definition: str = "spatial") -> np.ndarray:
+def order(analysis: Analysis, block: str) -> np.ndarray:
     """An order of the block's channels in which similar ones lie side by side."""
-    return _order(analysis.key, block, definition, similarity(analysis, block, definition))
+    return _order(analysis.key, block, analysis.blocks[block].correlation)
 
 
 def pooled(text: Text, block: str) -> np.ndarray:
     """Mean activation of every channel of a block on each of the session's pictures, `(N, C)`."""
     used, pictures = model(text), session.current().pictures
 
-    def work(progress: Progress) -> np.ndarray:
+    def pool(on: Model, progress: Progress) -> np.ndarray:
         rows = []
         for picture in pictures:
             progress.tick()
-            rows.append(capture(used, used.input(picture), gradients=False).activations[block].mean((2, 3)).cpu().numpy())
+            rows.append(capture(on, on.input(picture), gradients=False).activations[block].mean((2, 3)).cpu().numpy())
         return np.concatenate(rows)
 
     key = ("pooled", used.key, block, tuple(p.sha256 for p in pictures))
-    return compute(text, used, "pooled", key, work, len(pictures))
+    work, smaller = _here_or_on_cpu(used, pool)
+    return compute(text, used, "pooled", key, work, len(pictures), smaller)
 
 
 def attribution(text: Text, analysis: Analysis, block: str, method: str, labels: np.ndarray) -> Attribution:
@@ -202,17 +264,36 @@ def attribution(text: Text, analysis: Analysis, block: str, method: str, labels:
     key = ("attribution", analysis.key, block, method, hashlib.sha256(labels.tobytes()).hexdigest())
     entry = attributions.METHODS[method]
 
-    def work(progress: Progress) -> Attribution:
-        return attributions.attribute(used, used.input(picture), target, block, method, labels, progress.tick)
+    def attribute(on: Model, progress: Progress) -> Attribution:
+        return attributions.attribute(on, on.input(picture), target, block, method, labels, progress.tick)
 
-    return compute(text, used, "attribution", key, work, entry.evaluations)
+    work, smaller = _here_or_on_cpu(used, attribute)
+    return compute(text, used, "attribution", key, work, entry.evaluations, smaller)
+
+
+def everywhere(text: Text, analysis: Analysis, method: str) -> dict[str, Attribution]:
+    """What the channels of every block give to the analysis' target, by one method, in one job with one progress bar."""
+    if method == "gradient x activation":
+        return {name: block.attribution for name, block in analysis.blocks.items()}
+    used, picture, target = model(text), session.current().picture, analysis.target
+    entry = attributions.METHODS[method]
+    labels = dict.fromkeys(analysis.blocks) if not entry.needs_clusters else {n: c.labels for n, c in analyses.clustered(analysis)}
+
+    def attribute(on: Model, progress: Progress) -> dict[str, Attribution]:
+        inputs = on.input(picture)
+        return {n: attributions.attribute(on, inputs, target, n, method, labels[n], progress.tick).without_maps() for n in analysis.blocks}
+
+    work, smaller = _here_or_on_cpu(used, attribute)
+    key = ("everywhere", analysis.key, method)
+    return compute(text, used, "everywhere", key, work, entry.evaluations * len(analysis.blocks), smaller)
 
 
 def pixel_map(text: Text, analysis: Analysis, method: str) -> np.ndarray:
     """What each place of the picture gives to the analysis' target."""
     used, picture, target = model(text), session.current().picture, analysis.target
 
-    def work(progress: Progress) -> np.ndarray:
-        return attributions.attribute_pixels(used, used.input(picture), target, method, progress.tick)
+    def attribute(on: Model, progress: Progress) -> np.ndarray:
+        return attributions.attribute_pixels(on, on.input(picture), target, method, progress.tick)
 
-    return compute(text, used, "pixels", ("pixels", analysis.key, method), work, attributions.PIXEL_METHODS[method].evaluations)
+    work, smaller = _here_or_on_cpu(used, attribute)
+    return compute(text, used, "pixels", ("pixels", analysis.key, method), work, attributions.PIXEL_METHODS[method].evaluations, smaller)

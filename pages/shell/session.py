@@ -1,5 +1,6 @@
 """Everything that one visitor has chosen, under one key; a choice made on one page holds on all others."""
 
+import hashlib
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,17 +15,31 @@ KEY = "session"
 MOST_PICTURES = 12
 
 
+@dataclass(frozen=True, eq=False)
+class File:
+    """An uploaded file; its SHA-256 is taken once, not at every drawing of a page."""
+
+    name: str
+    data: bytes
+    sha256: str
+
+    @classmethod
+    def of(cls, name: str, data: bytes) -> "File":
+        """The file with its SHA-256."""
+        return cls(images.shown_name(name), data, hashlib.sha256(data).hexdigest())
+
+
 @dataclass
 class Session:
-    """One visitor's choices. `file` is (bytes, name) of weights of their own; `pictures` are in the order of upload, `shown` is the one on show."""
+    """One visitor's choices. `file` holds weights of their own; `pictures` are in the order of upload, `shown` is the one on show."""
 
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     language: str = "en"
     architecture: str = "googlenet"
     weights: str | None = None
     device: str | None = None
-    file: tuple[bytes, str] | None = None
-    class_names: bytes | None = None
+    file: File | None = None
+    class_names: File | None = None
     pictures: list[Picture] = field(default_factory=list)
     shown: int = 0
     choices: dict[str, Any] = field(default_factory=dict)
@@ -39,6 +54,17 @@ class Session:
     def show(self, pictures: list[Picture]) -> None:
         """Look at these from now on, the first one first; classes chosen for the last picture are forgotten."""
         self.pictures, self.shown = pictures[:MOST_PICTURES], 0
+        self.forget_target()
+
+    @property
+    def has_own_model(self) -> bool:
+        """Whether the network, its weights or the device were chosen by hand."""
+        return bool(self.weights or self.device or self.file or self.class_names or self.architecture != Session.architecture)
+
+    def forget_model(self) -> None:
+        """Go back to the network, the weights and the device that come first."""
+        self.architecture, self.weights, self.device = Session.architecture, None, None
+        self.file = self.class_names = None
         self.forget_target()
 
     def forget_target(self) -> None:

@@ -28,7 +28,7 @@ def cluster_facts(text: Text, found: Clusters, similar: Correlation) -> None:
         text("Silhouette, -1 to 1"): f"{found.score:.2f}",
         text("Channels"): str(int((found.labels >= 0).sum())),
         text("Constant channels"): str(int((found.labels < 0).sum())),
-        text("Positions (n)"): str(similar.n),
+        text("Positions or pictures (n)"): str(similar.n),
     }
     for column, (label, value) in zip(st.columns(len(numbers)), numbers.items(), strict=True):
         column.metric(label, text.isolated(value))

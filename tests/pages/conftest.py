@@ -1,0 +1,43 @@
+"""Pages without a browser: every page as a visitor of either language gets it, with whatever goes wrong made visible."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+ROOT = Path(__file__).parent.parent.parent
+PATIENCE = 120  # seconds: the first page of a run loads the network
+Visit = Callable[..., AppTest]
+
+
+@pytest.fixture(autouse=True)
+def _no_weights_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The pages are tested with what comes with the project, whatever this machine has downloaded."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path_factory.getbasetemp() / "empty-cache"))
+    monkeypatch.setenv("INCEPTION_VIZ_DEVICE", "cpu")
+    monkeypatch.chdir(ROOT)
+
+
+def told(at: AppTest) -> str:
+    """Everything that a page says in words, without the backslashes that keep Markdown from reading them."""
+    kinds = ("title", "subheader", "markdown", "caption", "info", "warning", "error", "metric")
+    words = "\n".join(f"{getattr(element, 'label', '') or ''} {element.value}" for kind in kinds for element in at.get(kind))
+    return re.sub(r"\\([^a-zA-Z0-9\s])", r"\1", words)
+
+
+@pytest.fixture
+def visit() -> Visit:
+    """Open a page (`app.py` or a script of `pages/`) in a language; fails if it raises or reports an error of ours."""
+
+    def open_page(script: str = "app.py", language: str = "en", **parameters: str) -> AppTest:
+        at = AppTest.from_file(str(ROOT / script), default_timeout=PATIENCE)
+        at.query_params["lang"] = language
+        for name, value in parameters.items():
+            at.query_params[name] = value
+        at.run()
+        assert not at.exception, at.exception[0].message
+        return at
+
+    return open_page
