@@ -1,0 +1,40 @@
+"""Slow twins: the same results from the definitions, one loop a sum."""
+
+import itertools
+
+import numpy as np
+
+
+def pearson(values: np.ndarray) -> np.ndarray:
+    """r of every pair of rows `(C, n)`, nan where a row is constant."""
+    count = len(values)
+    r = np.full((count, count), np.nan)
+    for i, j in itertools.product(range(count), repeat=2):
+        a, b = values[i] - values[i].mean(), values[j] - values[j].mean()
+        scale = np.sqrt((a * a).sum() * (b * b).sum())
+        if scale > 0:
+            r[i, j] = (a * b).sum() / scale
+    return r
+
+
+def jaccard(values: np.ndarray, share: float) -> np.ndarray:
+    """Common over all of the positions where rows `(C, n)` are highest; ties with the last one count, the lowest value never does."""
+    fires = []
+    for row in values:
+        keep = max(1, round(share * len(row)))
+        threshold = sorted(row)[-keep]
+        fires.append({p for p, v in enumerate(row) if v >= threshold and v > row.min()})
+    result = np.full((len(values),) * 2, np.nan)
+    for i, j in itertools.product(range(len(values)), repeat=2):
+        if fires[i] and fires[j]:
+            result[i, j] = len(fires[i] & fires[j]) / len(fires[i] | fires[j])
+    return result
+
+
+def average_linkage(distance: np.ndarray, count: int) -> set[frozenset[int]]:
+    """Join the two groups with the smallest mean distance until `count` are left."""
+    groups = [frozenset([i]) for i in range(len(distance))]
+    while len(groups) > count:
+        a, b = min(itertools.combinations(groups, 2), key=lambda pair: np.mean([distance[i, j] for i in pair[0] for j in pair[1]]))
+        groups = [g for g in groups if g not in (a, b)] + [a | b]
+    return set(groups)
