@@ -1,6 +1,5 @@
 """The main job: what is written is what was computed, and the contract of analysis.json holds."""
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from inception_viz import activations, analysis, images, models
+from inception_viz import activations, analysis, images
 from inception_viz.activations import Target
 from inception_viz.models import Model
 
@@ -16,25 +15,13 @@ BLOCKS = ["3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"]
 
 
 @pytest.fixture(scope="module")
-def small() -> Model:
-    """GoogLeNet with random weights, looking at 64 pixels a side."""
-    model = models.load("googlenet", "random", "cpu")
-    return dataclasses.replace(model, weights=dataclasses.replace(model.weights, preprocessing=models.Preprocessing(64, 64)))
+def done(googlenet: Model, chelsea: images.Picture) -> analysis.Analysis:
+    return analysis.analyze(googlenet, chelsea)
 
 
-@pytest.fixture(scope="module")
-def chelsea() -> images.Picture:
-    return images.decode(images.samples()["chelsea"].read(), "chelsea.png")
-
-
-@pytest.fixture(scope="module")
-def done(small: Model, chelsea: images.Picture) -> analysis.Analysis:
-    return analysis.analyze(small, chelsea)
-
-
-def test_predictions_are_the_softmax_of_the_network(small: Model, chelsea: images.Picture, done: analysis.Analysis) -> None:
+def test_predictions_are_the_softmax_of_the_network(googlenet: Model, chelsea: images.Picture, done: analysis.Analysis) -> None:
     with torch.no_grad():
-        probabilities = small.network(small.input(chelsea))[0].softmax(0)
+        probabilities = googlenet.network(googlenet.input(chelsea))[0].softmax(0)
     assert done.predictions[0].index == int(probabilities.argmax())
     assert [p.probability for p in done.predictions] == pytest.approx(probabilities.sort(descending=True).values[:10].tolist(), rel=1e-5)
     assert done.target == Target(done.predictions[0].index)
@@ -77,20 +64,22 @@ def test_what_is_written_is_the_contract(done: analysis.Analysis, tmp_path: Path
             assert block["branches"][-1]["stop"] == channels
 
 
-def test_the_difference_of_two_classes_is_the_difference_of_their_attributions(small: Model, chelsea: images.Picture) -> None:
-    both, one, other = (analysis.analyze(small, chelsea, t).blocks["5a"].attribution.channels for t in (Target(3, 7), Target(3), Target(7)))
+def test_the_difference_of_two_classes_is_the_difference_of_their_attributions(googlenet: Model, chelsea: images.Picture) -> None:
+    both, one, other = (
+        analysis.analyze(googlenet, chelsea, t).blocks["5a"].attribution.channels for t in (Target(3, 7), Target(3), Target(7))
+    )
     assert both == pytest.approx(one - other, abs=1e-5)
 
 
-def test_a_class_that_does_not_exist_is_refused(small: Model, chelsea: images.Picture) -> None:
+def test_a_class_that_does_not_exist_is_refused(googlenet: Model, chelsea: images.Picture) -> None:
     with pytest.raises(activations.NoSuchClass):
-        analysis.analyze(small, chelsea, Target(1000))
+        analysis.analyze(googlenet, chelsea, Target(1000))
 
 
-def test_equal_inputs_have_equal_keys_and_different_ones_do_not(small: Model, chelsea: images.Picture, done: analysis.Analysis) -> None:
-    again = analysis.analyze(small, chelsea)
+def test_equal_inputs_have_equal_keys_and_different_ones_do_not(googlenet: Model, chelsea: images.Picture, done: analysis.Analysis) -> None:
+    again = analysis.analyze(googlenet, chelsea)
     assert again.key == done.key
-    assert analysis.analyze(small, chelsea, Target(done.target.index, 5)).key != done.key
+    assert analysis.analyze(googlenet, chelsea, Target(done.target.index, 5)).key != done.key
 
 
 def test_a_failed_write_leaves_the_older_file(done: analysis.Analysis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,9 @@ def visit() -> Visit:
     """Open a page (`app.py` or a script of `pages/`) in a language; fails if it raises or reports an error of ours."""
 
     def open_page(script: str = "app.py", language: str = "en", **parameters: str) -> AppTest:
-        at = AppTest.from_file(str(ROOT / script), default_timeout=PATIENCE)
+        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=PATIENCE)
+        if script != "app.py":
+            at.switch_page(script)  # not from_file: links are resolved from the folder of the first script
         at.query_params["lang"] = language
         for name, value in parameters.items():
             at.query_params[name] = value

@@ -19,6 +19,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from inception_viz import analysis, downloads, images, models
+from inception_viz.engine.local import Job
 from inception_viz.text import Text
 from pages.shell import chooser, results, session
 from tests.pages.conftest import Visit, told
@@ -210,6 +211,23 @@ def test_a_mistake_of_ours_shows_no_traceback_but_a_name_to_look_for_in_the_log(
     assert "ZeroDivisionError" not in told(at)
     assert "Traceback" not in told(at)
     assert any(name in record.getMessage() and record.exc_info for record in caplog.records)
+
+
+def test_whoever_waits_sees_that_and_nothing_of_it_stays(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    watch = results._watch
+
+    def watched(text: Text, device: str, job: Job) -> None:
+        shown.append(device)
+        watch(text, device, job)
+
+    at, data = visit(), coloured(94)
+    monkeypatch.setattr(results, "POLL", 0.001)
+    monkeypatch.setattr(results, "_watch", watched)
+    upload(at, ("new.png", data))
+    assert shown == ["cpu"]
+    assert bars(at) == answered(data)
+    assert "Stop" not in [button.label for button in at.button]
 
 
 def test_stopped_work_can_be_started_again(visit: Visit) -> None:

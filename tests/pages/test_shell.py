@@ -1,0 +1,58 @@
+"""What all pages share: each opens by itself in each language, keeps what was chosen, and answers again at once."""
+
+import pytest
+
+from inception_viz.text import LANGUAGES, Text
+from pages.shell import frame, results
+from tests.pages.conftest import Visit, told
+
+
+@pytest.mark.parametrize("language", list(LANGUAGES))
+@pytest.mark.parametrize("word", list(frame.PAGES))
+def test_every_page_opens_in_every_language_with_its_words_and_what_to_try(visit: Visit, word: str, language: str) -> None:
+    page, text = frame.PAGES[word], Text(language)
+    at = visit(page.path, language)
+    said = told(at)
+    assert not at.error
+    assert at.title[0].value == text(page.title)
+    assert text(page.what) in said
+    assert text(page.attempt) in said
+    assert language == "en" or page.what not in said
+
+
+@pytest.mark.parametrize("word", list(frame.PAGES))
+def test_a_page_drawn_again_asks_the_network_nothing(visit: Visit, word: str) -> None:
+    at = visit(frame.PAGES[word].path)
+    owner = results.engine("cpu")
+    before = owner.runs
+    at.run()
+    assert not at.exception
+    assert owner.runs == before
+
+
+def test_a_block_chosen_on_one_page_holds_on_the_others(visit: Visit) -> None:
+    at = visit("pages/correlations.py")
+    assert at.get_by_key("choose block en").value == "4c"
+    at.get_by_key("choose block en").set_value("3a").run()
+    at.switch_page("pages/clusters.py").run()
+    assert not at.exception
+    assert at.get_by_key("choose block en").value == "3a"
+
+
+def test_a_picture_chosen_at_the_front_door_is_the_one_that_pages_look_at(visit: Visit) -> None:
+    at = visit()
+    at.get_by_key("sample flower").click().run()
+    at.switch_page("pages/attributions.py").run()
+    assert not at.exception
+    flower = at.get_by_key("choose target en").value
+    assert visit("pages/attributions.py").get_by_key("choose target en").value != flower
+
+
+def test_a_block_that_the_next_network_lacks_gives_way_to_the_usual_one(visit: Visit) -> None:
+    at = visit("pages/correlations.py")
+    at.get_by_key("choose block en").set_value("3a").run()
+    chosen = at.session_state["session"]
+    chosen.architecture, chosen.weights = "inception_v3", "random"
+    at.switch_page("pages/activations.py").run()
+    assert not at.exception
+    assert at.get_by_key("choose block en").value not in ("3a", "5b")
