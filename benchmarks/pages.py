@@ -37,7 +37,9 @@ def reruns() -> None:
             started = time.perf_counter()
             page.run()
             seconds.append(time.perf_counter() - started)
-        print(f"  warm rerun of {path:24} median {1e3 * statistics.median(seconds):6.0f} ms, worst {1e3 * max(seconds):6.0f} ms, n = {RERUNS}")
+        print(
+            f"  warm rerun of {path:24} median {1e3 * statistics.median(seconds):6.0f} ms, worst {1e3 * max(seconds):6.0f} ms, n = {RERUNS}"
+        )
 
 
 def wire() -> None:

@@ -193,12 +193,25 @@ def initialise(network: nn.Module, seed: int = RANDOM_SEED) -> nn.Module:
     """Kaiming-normal convolutions from a generator of their own; with torchvision's default the logits hardly depend on the picture."""
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+        elif isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, 0, 0.01, generator=generator)
             nn.init.zeros_(module.bias)
     return network
+
+
+def _hollow(spec: ArchitectureSpec, classes: int, **options: bool) -> nn.Module:
+    """The network without values: making them would draw from the global generator, and take longer than reading them."""
+    with torch.device("meta"):
+        return spec.build(num_classes=classes, **options)
+
+
+def random_network(name: str, classes: int, seed: int = RANDOM_SEED) -> nn.Module:
+    """A network whose weights are drawn from `seed`, the same on every machine."""
+    return initialise(_hollow(architecture(name), classes).to_empty(device="cpu"), seed)
 
 
 def hub_file(name: str) -> Path:
@@ -240,10 +253,9 @@ def choices(name: str) -> list[str]:
     return [*here, "random"]
 
 
-def _random_weights(spec: ArchitectureSpec) -> tuple[State, Weights]:
-    network = initialise(spec.build(num_classes=1000))
+def _random_weights(name: str, spec: ArchitectureSpec) -> tuple[State, Weights]:
     names = {"en": tuple(spec.enum.meta["categories"])}
-    state = network.state_dict()
+    state = random_network(name, 1000).state_dict()
     return state, Weights("random", weights_files.digest(state), names, spec.preprocessing, random=True)
 
 
@@ -262,7 +274,7 @@ def _boxed_weights(name: str) -> tuple[State, Weights]:
     entry = card if name == BOXED else card["checkpoints"][name.removeprefix("boxed-")]
     preprocessing = Preprocessing(**card["preprocessing"])
     if entry.get("file") is None:  # the untrained one is drawn again from its seed
-        state: State = dict(initialise(ARCHITECTURES["googlenet"].build(num_classes=200), entry["seed"]).state_dict())
+        state: State = random_network("googlenet", 200, entry["seed"]).state_dict()
         if weights_files.digest(state) != entry["sha256"]:
             raise DamagedBox(name=name)
     else:
@@ -288,7 +300,7 @@ def _chosen(name: str, spec: ArchitectureSpec, weights: str | None) -> tuple[Sta
     if chosen not in here:
         raise NotHere(found=chosen, architecture=name, allowed=", ".join(here))
     if chosen == "random":
-        return _random_weights(spec)
+        return _random_weights(name, spec)
     return _imagenet_weights(name, spec) if chosen == "imagenet" else _boxed_weights(chosen)
 
 
@@ -309,9 +321,11 @@ def load(
     state, facts = _file_weights(name, spec, file, class_names) if file else _chosen(name, spec, weights)
     # ImageNet's weights were trained in another program, on pictures scaled its way; a file of 1000 classes is taken to be like them
     rescale = facts.name == "imagenet" or (file is not None and weights_files.classes(state) == 1000)
-    network = spec.build(num_classes=weights_files.classes(state), transform_input=rescale)
-    expected = {key: tensor.shape for key, tensor in network.state_dict().items()}
-    network.load_state_dict(weights_files.check(state, expected), strict=False)
+    network = _hollow(spec, weights_files.classes(state), transform_input=rescale)
+    hollow = network.state_dict()
+    checked = weights_files.check(state, {key: tensor.shape for key, tensor in hollow.items()})
+    counters = {key: torch.zeros((), dtype=torch.long) for key in hollow.keys() - checked.keys()}
+    network.load_state_dict(checked | counters, assign=True)
     network.eval().requires_grad_(False)
     return Model(name, facts, network.to(where, memory_format=torch.channels_last), where)  # type: ignore[call-overload]
 

@@ -71,6 +71,9 @@ def main() -> None:
     }
     for entry in card["checkpoints"].values():
         entry.setdefault("top1", None)
+        if entry["epoch"]:  # what it reached at the side that it had been trained at, which is smaller than the last one
+            entry["trained_side"] = log[entry["epoch"] - 1]["side"]
+            entry["held_out_top1_at_trained_side"] = log[entry["epoch"] - 1]["held_out_top1"]
     CARD.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(CARD)
 

@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import GoogLeNet
 
+from inception_viz.models import random_network
+
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1) * 255
 STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1) * 255
 
@@ -29,15 +31,9 @@ Recipe = dict  # as read from the TOML file
 
 
 def untrained(recipe: Recipe) -> GoogLeNet:
-    """GoogLeNet with Kaiming-normal convolutions: torchvision's own default makes logits that hardly depend on the picture."""
-    network = GoogLeNet(num_classes=recipe["classes"], aux_logits=False, init_weights=False, dropout=0.0)
-    generator = torch.Generator().manual_seed(recipe["seed"])
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
-        elif isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, 0, 0.01, generator=generator)
-            nn.init.zeros_(module.bias)
+    """GoogLeNet before its first step, without dropout: that would draw from the global generator, which threads share."""
+    network = random_network("googlenet", recipe["classes"], recipe["seed"])
+    network.dropout.p = 0.0
     return network
 
 
