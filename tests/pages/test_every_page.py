@@ -1,0 +1,102 @@
+"""Every page in every language: it draws what it promises, says nothing in the wrong language, and tells no number without its n."""
+
+import json
+import re
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from inception_viz.text import LANGUAGES, Text
+from pages.shell.frame import PAGES
+from tests.pages.conftest import Visit, told
+
+WORDS = [word for word in PAGES if word != "home"]
+FIGURES = {"activations": 2, "correlations": 3, "clusters": 2, "attributions": 5}
+BOTH = pytest.mark.parametrize("language", LANGUAGES)
+
+
+def figures(at: AppTest) -> list[dict]:
+    return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
+
+
+@BOTH
+@pytest.mark.parametrize("word", WORDS)
+def test_a_page_draws_what_it_promises(visit: Visit, word: str, language: str) -> None:
+    at = visit(PAGES[word].path, language)
+    text = Text(language)
+    assert at.title[0].value == text(PAGES[word].title)
+    assert text(PAGES[word].what) in told(at)
+    assert text(PAGES[word].attempt) in told(at).replace("\u2068", "").replace("\u2069", "")
+    assert len(figures(at)) == FIGURES.get(word, 0)
+    assert [e.value for e in at.error] == []
+
+
+@pytest.mark.parametrize("word", PAGES)
+def test_an_arabic_page_says_no_english_sentence(visit: Visit, word: str) -> None:
+    at = visit(PAGES[word].path, "ar")
+    sentences = re.findall(r"(?:[A-Za-z]{2,}[ ,]+){3,}[A-Za-z]{2,}", told(at))
+    assert [s for s in sentences if "EPYC" not in s and "Intel" not in s and "Processor" not in s] == []
+
+
+def test_correlations_tell_their_n_and_their_constant_channels(visit: Visit) -> None:
+    at = visit("pages/correlations.py")
+    assert re.search(r"n = \d+ positions", told(at))
+    assert re.search(r"Constant channels.*1x1: \d+", told(at))
+
+
+def test_the_order_of_the_channels_can_be_chosen(visit: Visit) -> None:
+    at = visit("pages/correlations.py")
+    before = figures(at)[1]
+    next(box for box in at.selectbox if box.label == "Channels ordered by").select("branch").run()
+    after = figures(at)[1]
+    assert before["data"][2]["x"] != after["data"][2]["x"]
+
+
+def test_the_number_of_clusters_can_be_chosen(visit: Visit) -> None:
+    at = visit("pages/clusters.py")
+    next(box for box in at.selectbox if box.label == "Number of clusters").select(5).run()
+    assert not at.exception
+    assert next(m for m in at.metric if m.label == "Clusters (chosen)").value == "5"
+
+
+def test_the_training_slider_changes_the_network_that_answers(visit: Visit) -> None:
+    at = visit("pages/clusters.py")
+    assert "boxed" in told(at)
+    at.select_slider[0].set_value("boxed-untrained").run()
+    assert "boxed-untrained" in told(at)
+    assert not at.exception
+
+
+def test_two_classes_are_set_against_each_other(visit: Visit) -> None:
+    at = visit("pages/attributions.py")
+    before = figures(at)[0]["data"][0]["x"]
+    next(box for box in at.selectbox if box.label == "Set against").select_index(1).run()
+    assert not at.exception
+    assert " minus " in next(m for m in at.metric if m.label.startswith("Logit of")).label
+    assert figures(at)[0]["data"][0]["x"] != before
+
+
+@pytest.mark.parametrize("method", ["integrated gradients", "conductance", "grad-cam", "ablation by cluster"])
+def test_every_method_answers(visit: Visit, method: str) -> None:
+    at = visit("pages/attributions.py")
+    next(box for box in at.selectbox if box.label == "Method").select(method).run()
+    assert not at.exception
+    assert [e.value for e in at.error] == []
+    delta = next(m for m in at.metric if m.label == "Completeness delta, logits").value
+    assert (delta == "none promised") == (method in ("grad-cam", "ablation by cluster"))
+
+
+@pytest.mark.parametrize("pixels", ["integrated gradients", "saliency (SmoothGrad)", "occlusion"])
+def test_every_pixel_map_is_drawn(visit: Visit, pixels: str) -> None:
+    at = visit("pages/attributions.py")
+    next(box for box in at.selectbox if box.label == "Pixel map").select(pixels).run()
+    assert not at.exception
+    assert len(figures(at)) == FIGURES["attributions"]
+
+
+def test_nodes_are_coloured_by_numbers_and_all_blocks_open(visit: Visit) -> None:
+    at = visit("pages/architecture.py")
+    next(box for box in at.selectbox if box.label == "Colour by").select("multiply-accumulates").run()
+    at.multiselect[0].set_value(["3a", "4c", "5b"]).run()
+    assert not at.exception
+    assert "logarithmic scale" in told(at)

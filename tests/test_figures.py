@@ -1,0 +1,130 @@
+"""Figures carry the numbers that they were given, in both languages, and no more bytes than they need."""
+
+import json
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+import torch
+
+from inception_viz import clusters as library
+from inception_viz.analysis import Prediction
+from inception_viz.architecture import Block, Branch
+from inception_viz.attributions import Attribution
+from inception_viz.correlations import order, pearson
+from inception_viz.figures import activations, attributions, clusters, colours, correlations
+from inception_viz.text import LANGUAGES, Text
+
+BLOCK = Block("x", "x.cat", 12, 4, 4, (Branch("1x1", 0, 4), Branch("3x3", 4, 9), Branch("5x5", 9, 10), Branch("pool", 10, 12)), "y")
+BOTH = pytest.mark.parametrize("text", [Text(language) for language in LANGUAGES], ids=list(LANGUAGES))
+
+
+def similar(channels: int, n: int = 60):
+    values = torch.from_numpy(np.random.default_rng(0).normal(size=(channels, n)))
+    values[1] = 0
+    return pearson(values)
+
+
+def wire(figure: go.Figure) -> int:
+    return len(figure.to_json().encode())
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("name", colours.BRANCH)
+@pytest.mark.parametrize("ground", ["#ffffff", "#11161c"])
+def test_branch_colours_stand_out_in_both_themes(name: str, ground: str) -> None:
+    light, dark = sorted((luminance(colours.BRANCH[name]), luminance(ground)), reverse=True)
+    assert (light + 0.05) / (dark + 0.05) >= 3
+
+
+@BOTH
+def test_the_whole_block_shows_r_in_its_order(text: Text) -> None:
+    found = similar(12)
+    places = order(found)
+    figure = correlations.whole(found, BLOCK, places, "", text)
+    heat = next(t for t in figure.data if t.type == "heatmap" and t.zmin == -1)
+    assert np.array_equal(np.asarray(heat.z), found.r[np.ix_(places, places)], equal_nan=True)
+    assert list(heat.x) == [str(c) for c in places]
+    assert {t.name for t in figure.data if t.type == "scatter"} == {"1x1", "3x3", "5x5", "pool"}
+
+
+def test_a_large_heatmap_is_small_on_the_wire() -> None:
+    found = similar(1024)
+    block = Block("x", "x.cat", 1024, 7, 7, (Branch("1x1", 0, 500), Branch("pool", 500, 1024)), "y")
+    assert wire(correlations.whole(found, block, np.arange(1024), "", Text("en"))) < 1_500_000
+    assert wire(correlations.branches(found, block, [np.arange(500), np.arange(524)], Text("en"))) < 1_500_000
+
+
+def test_reducing_takes_means_of_what_is_known() -> None:
+    r = np.random.default_rng(1).normal(size=(7, 7)).astype(np.float32)
+    r[3], r[:, 3] = np.nan, np.nan
+    cells, step = correlations.reduced(r, 3)
+    assert step == 3
+    assert cells.shape == (3, 3)
+    assert cells[0, 0] == pytest.approx(r[:3, :3].mean())
+    assert cells[1, 1] == pytest.approx(np.nanmean(r[3:6, 3:6]))
+    assert cells[2, 2] == pytest.approx(r[6, 6])
+
+
+@BOTH
+def test_the_distribution_is_of_shares(text: Text) -> None:
+    figure = correlations.distribution({"1x1": np.array([0.1, 0.1, -0.9]), "empty": np.array([])}, text)
+    assert len(figure.data) == 1
+    assert sum(figure.data[0].y) == pytest.approx(1)
+    assert "3" in figure.data[0].name
+
+
+@BOTH
+def test_bars_of_clusters_and_branches_are_the_sums(text: Text) -> None:
+    table = np.array([[3, 1, 0, 2], [0, 4, 1, 0]])
+    figure = clusters.over_branches(table, BLOCK, text)
+    assert [list(bar.x) for bar in figure.data] == table.T.tolist()
+    assert [bar.marker.color for bar in figure.data] == [colours.BRANCH[b.name] for b in BLOCK.branches]
+    values = np.array([1.5, -0.5])
+    assert list(attributions.bars(values, ["a", "b"], "t", text).data[0].x) == values.tolist()
+    given = Attribution("m", np.arange(12, dtype=np.float32), None)
+    over = attributions.over_blocks({"x": given}, {"x": BLOCK}, text)
+    assert [bar.y[0] for bar in over.data] == given.by_branch(BLOCK).tolist()
+
+
+@BOTH
+def test_maps_lie_over_the_whole_picture(text: Text) -> None:
+    view = np.zeros((64, 64, 3), np.uint8)
+    values = np.random.default_rng(2).normal(size=(4, 4))
+    for figure in (activations.overlay(view, values, "t", text, signed=True), clusters.maps(view, [values], ["a"], text, signed=True)):
+        heat = next(t for t in figure.data if t.type == "heatmap")
+        assert heat.x0 - heat.dx / 2 == -0.5
+        assert heat.x0 + heat.dx * 3.5 == 63.5
+        assert heat.zmax == -heat.zmin == pytest.approx(np.abs(values).max())
+        assert np.asarray(heat.z) == pytest.approx(values, abs=1e-6)
+
+
+@BOTH
+def test_tiles_show_each_channel_in_its_frame(text: Text) -> None:
+    activation = np.random.default_rng(3).random((12, 4, 4))
+    figure = activations.tiles(activation, BLOCK, [9, 0, 11], text)
+    mosaic = np.asarray(figure.data[0].z)
+    assert mosaic[:4, :4] == pytest.approx(activation[9], abs=1e-6)
+    assert mosaic[:4, 10:14] == pytest.approx(activation[11], abs=1e-6)
+    assert [s.line.color for s in figure.layout.shapes] == [colours.BRANCH[n] for n in ("5x5", "1x1", "pool")]
+    assert [a.text for a in figure.layout.annotations] == ["9", "0", "11"]
+
+
+@BOTH
+def test_the_network_of_clusters_has_its_edges(text: Text) -> None:
+    rise = np.random.default_rng(4).normal(size=30)
+    graph = library.cofiring(np.stack([5 + rise, 5 + rise, 5 - rise], axis=1))
+    figure = clusters.network(graph, text)
+    assert len([t for t in figure.data if t.mode == "lines"]) == 1
+    assert list(figure.data[-1].text) == ["1", "2", "3"]
+
+
+def test_class_names_are_those_of_the_language() -> None:
+    found = [Prediction(0, {"en": "goldfish", "ar": "سمكة ذهبية"}, 0.7), Prediction(1, {"en": "bee", "ar": "نحلة"}, 0.1)]
+    assert list(attributions.predictions(found, Text("ar")).data[0].y) == ["سمكة ذهبية", "نحلة"]
+    assert json.loads(attributions.predictions(found, Text("en")).to_json())["data"][0]["y"] == ["goldfish", "bee"]
