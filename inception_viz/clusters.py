@@ -115,7 +115,22 @@ def _louvain(r: np.ndarray, count: int | None) -> np.ndarray:
         for label, channels in enumerate(nx.community.louvain_communities(graph, resolution=resolution, seed=SEED)):
             labels[list(channels)] = label
         found.append(labels)
-    return found[0] if count is None else min(found, key=lambda labels: abs(int(labels.max()) + 1 - count))
+    if count is None:
+        return found[0]
+    enough = [labels for labels in found if labels.max() + 1 >= count]
+    return _merged(r, min(enough, key=lambda labels: labels.max()), count) if enough else max(found, key=lambda labels: labels.max())
+
+
+def _merged(r: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
+    """Fewer clusters: the two with the highest mean r between them become one until `count` are left."""
+    labels = labels.copy()
+    while (present := np.unique(labels)).size > count:
+        member = (labels[:, None] == present).astype(r.dtype)
+        mean = member.T @ r @ member / np.outer(member.sum(0), member.sum(0))
+        np.fill_diagonal(mean, -np.inf)
+        a, b = np.unravel_index(np.argmax(mean), mean.shape)
+        labels[labels == present[b]] = present[a]
+    return labels
 
 
 @dataclass(frozen=True)
@@ -150,7 +165,7 @@ def find(correlation: Correlation, method: str = DEFAULT, count: int | None = No
     """Clusters of the channels of a similarity matrix; deterministic. Raises UnknownChoice or TooManyClusters.
 
     Average linkage cuts the tree of 1 - r; louvain finds communities in the graph of each channel's ten nearest with r > 0, where a wished
-    number is met as nearly as its resolution allows.
+    number is met by merging the communities of a finer resolution.
     """
     if method not in METHODS:
         raise UnknownChoice(found=method, kind=message("method"), allowed=", ".join(METHODS))

@@ -90,6 +90,13 @@ def test_equal_channels_are_no_trouble(method: str) -> None:
     assert clusters.find(pearson(torch.from_numpy(values)), method).count >= 1
 
 
+@pytest.mark.parametrize("method", clusters.METHODS)
+@pytest.mark.parametrize("count", [1, 2, 5, 9])
+def test_a_wished_number_is_met(method: str, count: int) -> None:
+    correlation, _ = planted(10, 4, 10, strength=0.6)
+    assert clusters.find(correlation, method, count).count == count
+
+
 def test_what_cannot_be_is_refused() -> None:
     correlation, _ = planted(7, 2, 3)
     with pytest.raises(clusters.TooManyClusters):
