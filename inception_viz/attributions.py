@@ -6,22 +6,27 @@ normalisation): the least surprising picture that shows nothing.
 Not offered: GuidedBackprop and Deconvolution (both networks hold no nn.ReLU module, so Captum would silently return the plain gradient) and
 DeepLift (in Captum 0.9 its sums are wrong on Inception blocks). Captum's Layer methods put hooks on the network they explain: run these functions
 in the engine's owner thread only.
+
+Whether an attribution is to be believed is tried, not assumed: `faithfulness` takes the channels that it calls important away, `sensitivity` nudges
+the picture.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import captum.attr
+import captum.metrics
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from inception_viz.activations import Capture, Target
-from inception_viz.architecture import Block, describe
+from inception_viz.activations import Capture, Target, capture, check_target
+from inception_viz.architecture import Block, describe, traced
 from inception_viz.errors import UnknownChoice
-from inception_viz.models import Model
+from inception_viz.models import Model, once_per_model
 from inception_viz.text import message
 
 STEPS = 24
@@ -29,6 +34,11 @@ BATCH = 8
 NOISE = 0.15  # of the range of the normalised picture, for SmoothGrad
 NOISE_SAMPLES = 16
 SEED = 0
+ORDERS = 19  # random orders that a ranking is held against
+CUTS = 10  # steps of an insertion or deletion curve
+SUBSETS, GONE = 64, 0.2  # random subsets for infidelity, and the chance of each piece to be in one
+GRID = 14  # places a side for the curves of a pixel map
+NUDGES, RADIUS = 4, 0.02  # nudged pictures for sensitivity, and how far a value may move (in deviations of the training pictures)
 
 Tick = Callable[[], None]  # called before every evaluation of the network; it may raise to stop
 
@@ -137,15 +147,21 @@ def _grad_cam(forward: Callable, layer: nn.Module, inputs: Tensor, labels: np.nd
     return _attribution("grad-cam", maps)
 
 
+def _groups(labels: np.ndarray) -> np.ndarray:
+    """The cluster of every channel; the constant ones (-1) become one more, the last."""
+    return np.where(labels < 0, labels.max() + 1, labels)
+
+
 def _ablation(forward: Callable, layer: nn.Module, inputs: Tensor, labels: np.ndarray | None) -> Attribution:
     """The target's fall when a cluster is set to zero, shared equally among its channels so that sums by cluster give it back."""
     assert labels is not None
-    groups = np.where(labels < 0, labels.max() + 1, labels)
+    groups = _groups(labels)
     with torch.no_grad():
         shape = captum.attr.LayerActivation(forward, layer).attribute(inputs).shape
     mask = torch.from_numpy(groups).to(inputs.device).view(1, -1, 1, 1).expand(shape).contiguous()
     given = captum.attr.LayerFeatureAblation(forward, layer).attribute(inputs, layer_mask=mask, perturbations_per_eval=BATCH)
-    falls = given[0, :, 0, 0].float().cpu().numpy() / np.bincount(groups)[groups]
+    falls = (given[0, :, 0, 0].double().cpu().numpy() / np.bincount(groups)[groups]).astype(np.float32)
+    falls.setflags(write=False)
     return Attribution("ablation by cluster", falls, None)
 
 
@@ -198,10 +214,11 @@ def attribute(
 ) -> Attribution:
     """What the channels of `block` give to `target` on one picture, `inputs` (1, 3, S, S), by one of METHODS.
 
-    `labels` (C,) are the clusters, for methods that need them. Raises UnknownChoice, and whatever `tick` raises to stop it.
+    `labels` (C,) are the clusters, for methods that need them. Raises UnknownChoice, NoSuchClass, and whatever `tick` raises to stop it.
     """
     if method not in METHODS:
         raise UnknownChoice(found=method, kind=message("method"), allowed=", ".join(METHODS))
+    check_target(target, model.classes)
     with untouched(model.network):
         return METHODS[method].run(_forward(model, target, tick), _layer(model, block), inputs.detach().clone(), labels)
 
@@ -270,17 +287,181 @@ PIXEL_METHODS: dict[str, PixelMap] = {
         NOISE_SAMPLES // BATCH,
     ),
     message("occlusion"): PixelMap(
-        message("How far the target falls when a square is covered; slow and easy to believe."), _occlusion, True, 17
+        message("How far the target falls when a square is covered; slow and easy to believe."), _occlusion, True, 19
     ),
 }
 
 
 def attribute_pixels(model: Model, inputs: Tensor, target: Target, method: str, tick: Tick = _no_tick) -> np.ndarray:
-    """What each place of the picture gives to the target, `(S, S)` float32, by one of PIXEL_METHODS. Raises UnknownChoice."""
+    """What each place of the picture gives to the target, `(S, S)` float32, by one of PIXEL_METHODS. Raises UnknownChoice, NoSuchClass."""
     if method not in PIXEL_METHODS:
         raise UnknownChoice(found=method, kind=message("method"), allowed=", ".join(PIXEL_METHODS))
+    check_target(target, model.classes)
     with untouched(model.network):
         found = PIXEL_METHODS[method].run(model, target, inputs.detach().clone(), tick)
     array = found.detach().float().cpu().numpy()
     array.setflags(write=False)
     return array
+
+
+@once_per_model
+def _rests(model: Model) -> dict[str, fx.GraphModule]:
+    """By block, the network from the block's output on: the same parameters, no hook."""
+    module, names = traced(model.network)
+    nodes = list(module.graph.nodes)
+    rests = {}
+    for block in describe(model).blocks:
+        start = next(i for i, node in enumerate(nodes) if names[node.name] == block.node)
+        graph = fx.Graph()
+        copied = {nodes[start]: graph.placeholder("activation")}
+        for node in nodes[start + 1 :]:
+            copied[node] = graph.node_copy(node, copied.__getitem__)
+        rests[block.name] = fx.GraphModule(model.network, graph)
+    return rests
+
+
+def after(model: Model, block: str) -> fx.GraphModule:
+    """The network from a block's output `(N, C, H, W)` on, to the logits `(N, K)`: what lies above need not be run again. Raises UnknownChoice."""
+    return _rests(model)[describe(model).block(block).name]
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """The target's `values` when a `share` of all channels (or places) has gone, or has come back; both `(points,)`, share from 0 to 1."""
+
+    share: np.ndarray
+    values: np.ndarray
+
+    @property
+    def area(self) -> float:
+        """The mean height of the curve (trapezoids), in units of the target."""
+        return float(np.trapezoid(self.values, self.share))
+
+
+@dataclass(frozen=True, eq=False)
+class Faithfulness:
+    """How an attribution fares when what it calls important really goes (its place is set to zero, the mean colour for pixels).
+
+    `deletion` takes the most important away first, `insertion` starts from nothing and puts it back first (Petsiuk et al. 2018, RISE). A good ranking
+    falls early and rises early. The network sees what it never saw, so only the comparison counts: `chance` (ORDERS,) are the gaps of random orders.
+    `infidelity` is the mean squared miss when random subsets go (Yeh et al. 2019; Captum's `infidelity` with a binary perturbation), `silence` the same
+    for an attribution that says nothing. With `scaled` the values were first multiplied by what suits them best: a map has no units.
+    """
+
+    deletion: Curve
+    insertion: Curve
+    chance: np.ndarray
+    infidelity: float
+    silence: float
+    scaled: bool
+
+    @cached_property
+    def gap(self) -> float:
+        """Area under insertion less area under deletion, in units of the target: larger is better, about 0 by chance."""
+        return self.insertion.area - self.deletion.area
+
+    @property
+    def p(self) -> float:
+        """The chance that a random order does as well: (1 + random orders with at least this gap) / (1 + all of them)."""
+        return float((1 + (self.chance >= self.gap).sum()) / (1 + len(self.chance)))
+
+    @property
+    def unexplained(self) -> float:
+        """Infidelity over silence: 0 if every fall was foretold, 1 if no better than saying nothing; nan if nothing that goes matters."""
+        return self.infidelity / self.silence if self.silence > 0 else float("nan")
+
+
+FAITHFULNESS_EVALUATIONS = -(-(2 + 2 * (1 + ORDERS) * (CUTS - 1) + SUBSETS) // BATCH)  # at most
+Values = Callable[[np.ndarray], np.ndarray]  # which pieces are there (n, pieces) bool -> the target (n,)
+
+
+def _values(forward: Callable[[Tensor], Tensor], whole: Tensor, pieces: np.ndarray, tick: Tick) -> Values:
+    """What the target is when only some pieces of `whole` (1, ...) are there; `pieces` says which piece each value of its last axes belongs to."""
+
+    @torch.no_grad()
+    def values(there: np.ndarray) -> np.ndarray:
+        different, which = np.unique(there, axis=0, return_inverse=True)
+        found = []
+        for some in np.split(different, range(BATCH, len(different), BATCH)):
+            tick()
+            found.append(forward(whole * torch.from_numpy(some[:, pieces]).to(whole)).double().cpu().numpy())
+        return np.concatenate(found)[which.reshape(-1)]
+
+    return values
+
+
+def _infidelity(there: np.ndarray, falls: np.ndarray, scores: np.ndarray, scaled: bool) -> float:
+    """The mean square of (what was foretold - the fall) over subsets `there` (n, pieces)."""
+    foretold = ~there @ scores
+    if scaled and foretold.any():
+        foretold *= (foretold @ falls) / (foretold @ foretold)
+    return float(((foretold - falls) ** 2).mean())
+
+
+def _faithfulness(values: Values, scores: np.ndarray, sizes: np.ndarray, scaled: bool) -> Faithfulness:
+    """Curves in the order of `scores` (pieces,) and in random ones, and infidelity; `sizes` (pieces,) is how many units a piece has."""
+    count = len(scores)
+    chance = np.random.default_rng(SEED)
+    orders = np.stack([np.argsort(-scores, kind="stable"), *(chance.permutation(count) for _ in range(ORDERS))])
+    cuts = np.unique(np.linspace(0, count, CUTS + 1).round().astype(int))
+    gone = np.argsort(orders, 1)[:, None, :] < cuts[None, :, None]  # (orders, cuts, pieces): the rank of a piece lies before the cut
+    subsets = chance.random((SUBSETS, count)) >= GONE
+    asked = np.concatenate([~gone.reshape(-1, count), gone.reshape(-1, count), subsets])
+    deleted, inserted, left = np.split(values(asked), [gone[..., 0].size, 2 * gone[..., 0].size])
+    shares = gone @ sizes / sizes.sum()
+    curves = [[Curve(s, v) for s, v in zip(shares, found.reshape(shares.shape), strict=True)] for found in (deleted, inserted)]
+    gaps = np.array([insertion.area - deletion.area for deletion, insertion in zip(*curves, strict=True)])
+    falls = deleted[0] - left
+    return Faithfulness(
+        curves[0][0],
+        curves[1][0],
+        gaps[1:],
+        _infidelity(subsets, falls, scores, scaled),
+        _infidelity(subsets, falls, np.zeros(count), False),
+        scaled,
+    )
+
+
+def faithfulness(
+    model: Model, inputs: Tensor, target: Target, block: str, given: Attribution, labels: np.ndarray | None = None, tick: Tick = _no_tick
+) -> Faithfulness:
+    """How the attribution `given` to the channels of `block` fares when channels go, one by one or by the clusters `labels` (C,).
+
+    Only what lies above the block is run again, without hooks. Raises UnknownChoice, NoSuchClass, and whatever `tick` raises to stop it.
+    """
+    rest = after(model, block)
+    whole = capture(model, inputs, target, gradients=False).activations[block]
+    pieces = np.arange(len(given.channels)) if labels is None else _groups(labels)
+    values = _values(lambda activation: target.of(rest(activation)), whole, pieces[:, None, None], tick)
+    return _faithfulness(values, np.bincount(pieces, given.channels), np.bincount(pieces), False)
+
+
+def pixel_faithfulness(model: Model, inputs: Tensor, target: Target, given: np.ndarray, tick: Tick = _no_tick) -> Faithfulness:
+    """How a map `given` (S, S) of one of PIXEL_METHODS fares when places of a GRID x GRID raster go.
+
+    Single pixels would favour smooth maps: pixels in random order look like noise to the network, and noise hurts it most.
+    Raises NoSuchClass, and whatever `tick` raises to stop it.
+    """
+    check_target(target, model.classes)
+    rows = np.arange(len(given)) * GRID // len(given)
+    pieces = rows[:, None] * GRID + rows
+    values = _values(lambda picture: target.of(model.network(picture)), inputs, pieces[None], tick)
+    return _faithfulness(values, np.bincount(pieces.ravel(), given.ravel()), np.bincount(pieces.ravel()), True)
+
+
+def sensitivity(explain: Callable[[Tensor], np.ndarray], inputs: Tensor) -> float:
+    """The largest relative change of `explain(inputs)` over NUDGES pictures that differ by at most RADIUS everywhere (Captum's `sensitivity_max`).
+
+    `explain` makes an array from one picture, for example `lambda x: attribute(model, x, target, "4c", "conductance").channels`. Small means steady,
+    not right: an explanation that ignores the picture has 0. The nudges come from a generator of their own.
+    """
+    generator = torch.Generator().manual_seed(SEED)
+
+    def nudged(pictures: Tensor, radius: float) -> Tensor:
+        return pictures + radius * (2 * torch.rand(pictures.shape, generator=generator) - 1).to(pictures)
+
+    def explained(pictures: Tensor) -> Tensor:
+        return torch.stack([torch.tensor(explain(picture[None])) for picture in pictures]).to(pictures.device)
+
+    found = captum.metrics.sensitivity_max(explained, inputs, nudged, perturb_radius=RADIUS, n_perturb_samples=NUDGES)
+    return float(found)

@@ -252,8 +252,8 @@ class Sample:
 
 
 SAMPLES: Mapping[str, Sample] = {
-    "chelsea": Sample(message("Chelsea the cat"), "scikit-image, photograph by Stéfan van der Walt", "CC0", "skimage.data", "chelsea.png"),
     "coffee": Sample(message("A cup of coffee"), "scikit-image, photograph by Rachel Michetti", "CC0", "skimage.data", "coffee.png"),
+    "chelsea": Sample(message("Chelsea the cat"), "scikit-image, photograph by Stéfan van der Walt", "CC0", "skimage.data", "chelsea.png"),
     "rocket": Sample(message("A rocket on its pad"), "scikit-image, photograph by SpaceX", "CC0", "skimage.data", "rocket.jpg"),
     "astronaut": Sample(message("An astronaut"), "scikit-image, photograph by NASA", "public domain", "skimage.data", "astronaut.png"),
     "flower": Sample(message("A flower"), "scikit-learn, photograph by vultilion", "CC BY 2.0", "sklearn.datasets.images", "flower.jpg"),

@@ -33,6 +33,6 @@ left, right = st.columns([2, 1])
 with left:
     frame.show(drawing.overlay(analysis.view, block.activation[channel], "", text), f"channel-{channel}")
 with right:
-    st.metric(text("Mean activation (n = {n} positions)", n=block.correlation.n), f"{block.activation[channel].mean():.3g}")
-    st.metric(text("Highest activation"), f"{block.activation[channel].max():.3g}")
-    st.metric(text("Given to the target, logits"), f"{block.attribution.channels[channel]:+.3g}")
+    st.metric(text("Mean activation (n = {n} positions)", n=block.correlation.n), text.isolated(f"{block.activation[channel].mean():.3g}"))
+    st.metric(text("Highest activation"), text.isolated(f"{block.activation[channel].max():.3g}"))
+    st.metric(text("Given to the target, logits"), text.isolated(f"{block.attribution.channels[channel]:+.3g}"))
