@@ -163,8 +163,9 @@ def without_mean_map(values: Tensor) -> Tensor:
     return standard - (standard @ first.T) @ first
 
 
+PLAIN = message("as they are")
 TRANSFORMS: Mapping[str, Callable[[Tensor], Tensor]] = {
-    message("as they are"): lambda values: values,
+    PLAIN: lambda values: values,
     message("log(1 + a)"): log1p,
     message("ranks (Spearman)"): ranks,
     message("without the mean map"): without_mean_map,

@@ -3,6 +3,7 @@
 import numpy as np
 import streamlit as st
 
+from inception_viz.correlations import TRANSFORMS
 from inception_viz.figures import correlations as drawing
 from pages.shell import controls, frame, results, told
 
@@ -10,13 +11,15 @@ text = frame.open_page("correlations")
 controls.training(text)
 analysis = results.analysis(text)
 
-left, right = st.columns(2)
+left, middle, right = st.columns(3)
 with left:
     name = controls.block(text, analysis)
+with middle:
+    transform = controls.choice("transform", text("Activations"), {key: text(key) for key in TRANSFORMS})
 with right:
     by = controls.choice("order", text("Channels ordered by"), {"branch": text("branch"), "similarity": text("similarity")}, "similarity")
-block, similar = analysis.blocks[name].block, analysis.blocks[name].correlation
-order = results.order(analysis, name) if by == "similarity" else np.arange(block.channels)
+block, similar = analysis.blocks[name].block, results.correlation(analysis, name, transform)
+order = results.order(analysis, name, transform) if by == "similarity" else np.arange(block.channels)
 
 st.subheader(text("Branch by branch"), anchor=False)
 inside = [order[block.branch_of[order] == i] - branch.start for i, branch in enumerate(block.branches)]

@@ -26,6 +26,7 @@ from inception_viz.engine.local import Engine, Job, Progress, on_cpu
 from inception_viz.errors import Cancelled, VisitorError
 from inception_viz.images import Picture
 from inception_viz.models import Model
+from inception_viz.moments import samples
 from inception_viz.text import Text
 from pages.shell import session
 
@@ -230,14 +231,26 @@ def clustered(
         raise
 
 
+@st.cache_data(show_spinner=False, max_entries=50)
+def _transformed(key: str, block: str, transform: str, _activation: np.ndarray) -> Correlation:
+    return correlations.pearson(correlations.TRANSFORMS[transform](samples(torch.from_numpy(np.array(_activation)))))
+
+
+def correlation(analysis: Analysis, block: str, transform: str = correlations.PLAIN) -> Correlation:
+    """Pearson's r of a block's channels, of their activations as they are or after one of TRANSFORMS."""
+    if transform == correlations.PLAIN:
+        return analysis.blocks[block].correlation
+    return _transformed(analysis.key, block, transform, analysis.blocks[block].activation)
+
+
 @st.cache_data(show_spinner=False, max_entries=200)
-def _order(key: str, block: str, _correlation: Correlation) -> np.ndarray:
+def _order(key: str, block: str, transform: str, _correlation: Correlation) -> np.ndarray:
     return correlations.order(_correlation)
 
 
-def order(analysis: Analysis, block: str) -> np.ndarray:
+def order(analysis: Analysis, block: str, transform: str = correlations.PLAIN) -> np.ndarray:
     """An order of the block's channels in which similar ones lie side by side."""
-    return _order(analysis.key, block, analysis.blocks[block].correlation)
+    return _order(analysis.key, block, transform, correlation(analysis, block, transform))
 
 
 def pooled(text: Text, block: str) -> np.ndarray:
