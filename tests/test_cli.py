@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from skimage import data, io
 
-from inception_viz import cli
+from inception_viz import cli, models
 from inception_viz.text import Text
+from tests.conftest import BODY, HASH
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +100,21 @@ def test_models_tells_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
     assert told["device"]["precision"] == "float32"
     assert cli.main(["models"]) == 0
     assert "googlenet  random  1000 classes" in capsys.readouterr().out
+
+
+def test_fetch_puts_the_weights_where_they_are_looked_for(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(models.ArchitectureSpec, "sha256", property(lambda self: HASH[:8]))
+    assert "imagenet" not in models.choices("googlenet")
+    assert cli.main(["fetch", "imagenet", "--url", f"{server}/file"]) == 0
+    assert models.hub_file("googlenet").read_bytes() == BODY
+    assert models.choices("googlenet")[0] == "imagenet"
+
+
+def test_fetch_says_in_one_line_why_it_did_not_work(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    assert cli.main(["fetch", "imagenet", "--url", f"{server}/login"]) == 2
+    assert "error: What arrived is not the expected file" in capsys.readouterr().err
+    assert not models.hub_file("googlenet").exists()

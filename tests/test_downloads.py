@@ -1,71 +1,11 @@
 """Downloads from a local server that is slow, silent, cut off, wrong, or a login page."""
 
-import hashlib
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from inception_viz import downloads
-
-BODY = bytes(range(256)) * 4000
-HASH = hashlib.sha256(BODY).hexdigest()
-LOGIN = b"<html><form action=login>"
-
-
-class Server(BaseHTTPRequestHandler):
-    """Answers by the path; `cuts` says how many more times /cut breaks off."""
-
-    cuts = 1
-    ranges: tuple[str | None, ...] = ()
-    silence = threading.Event()
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        cls = type(self)
-        cls.ranges += (self.headers.get("Range"),)
-        if self.path == "/silent":
-            cls.silence.wait(20)
-            return
-        if self.path == "/missing":
-            self.send_error(404)
-            return
-        if self.path == "/login":
-            self._send(LOGIN)
-            return
-        start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").rstrip("-"))
-        if self.path == "/norange":
-            start = 0
-        if start >= len(BODY):
-            self.send_error(416)
-            return
-        self._send(BODY[start:], 206 if start else 200, cut=self.path == "/cut" and cls.cuts > 0)
-
-    def _send(self, body: bytes, status: int = 200, cut: bool = False) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if cut:
-            type(self).cuts -= 1
-            body = body[: len(body) // 3]
-        self.wfile.write(body)
-
-
-@pytest.fixture
-def server() -> Iterator[str]:
-    Server.cuts, Server.ranges, Server.silence = 1, (), threading.Event()
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    thread = threading.Thread(target=running.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{running.server_port}"
-    Server.silence.set()
-    running.shutdown()
-    running.server_close()
-    thread.join()
+from tests.conftest import BODY, HASH, Server
 
 
 def test_a_file_arrives_whole_with_progress(server: str, tmp_path: Path) -> None:
