@@ -3,7 +3,7 @@
 import numpy as np
 import streamlit as st
 
-from inception_viz.correlations import TRANSFORMS
+from inception_viz.correlations import PLAIN, TRANSFORMS
 from inception_viz.figures import correlations as drawing
 from pages.shell import controls, frame, results, told
 
@@ -33,7 +33,7 @@ with left:
 with right:
     st.subheader(text("How r is distributed"), anchor=False)
     parts = {branch.name: similar.part(branch.start, branch.stop).pairs() for branch in block.branches}
-    frame.show(drawing.distribution(parts | {text("all pairs"): similar.pairs()}, text), f"correlations-distribution-{name}")
-    st.caption(
-        text("Each r is taken over n = {n} positions of one picture; the fewer there are, the larger r becomes by chance.", n=similar.n)
-    )
+    against, shifted = results.chance(analysis, name)
+    by_chance = shifted if transform == PLAIN else None
+    frame.show(drawing.distribution(parts | {text("all pairs"): similar.pairs()}, text, by_chance), f"correlations-distribution-{name}")
+    told.against_chance(text, against, similar.n)

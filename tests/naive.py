@@ -38,3 +38,18 @@ def average_linkage(distance: np.ndarray, count: int) -> set[frozenset[int]]:
         a, b = min(itertools.combinations(groups, 2), key=lambda pair: np.mean([distance[i, j] for i in pair[0] for j in pair[1]]))
         groups = [g for g in groups if g not in (a, b)] + [a | b]
     return set(groups)
+
+
+def shift_p(maps: np.ndarray) -> np.ndarray:
+    """The share of all circular shifts of one map `(C, H, W)` against another whose |r| reaches that of no shift."""
+    count, height, width = maps.shape
+    p = np.full((count, count), np.nan)
+    for i, j in itertools.product(range(count), repeat=2):
+        if np.ptp(maps[i]) == 0 or np.ptp(maps[j]) == 0:
+            continue
+        r = [
+            abs(np.corrcoef(maps[i].ravel(), np.roll(maps[j], (dy, dx), (0, 1)).ravel())[0, 1])
+            for dy, dx in itertools.product(range(height), range(width))
+        ]
+        p[i, j] = np.mean([value >= r[0] - 1e-5 for value in r])
+    return p

@@ -56,5 +56,7 @@ def over_blocks(given: Mapping[str, Attribution], blocks: Mapping[str, Block], t
         figure.add_bar(x=list(sums), y=values, name=branch, marker_color=colours.branch(branch), hovertemplate=hover)
     figure.update_layout(barmode="relative")
     figure.update_xaxes(type="category")
-    figure.update_yaxes(title=text("given to the target (logits)"), zeroline=True, zerolinewidth=2)
-    return colours.plain(figure, 340)
+    figure.update_yaxes(zeroline=True, zerolinewidth=2)
+    colours.plain(figure, 340)
+    colours.title_rows(figure, text("given to the target (logits)"), text.direction == "rtl")
+    return figure

@@ -46,3 +46,10 @@ def name_rows(figure: go.Figure, names: Sequence[str], right_to_left: bool) -> N
     figure.update_yaxes(autorange="reversed", automargin=not right_to_left)
     if right_to_left:
         figure.update_layout(margin_l=min(220, 14 + 8 * max(map(len, names), default=0)))
+
+
+def title_rows(figure: go.Figure, title: str, right_to_left: bool) -> None:
+    """A title beside the vertical axis; on a right-to-left page it is given the room that plotly does not measure."""
+    figure.update_yaxes(title=title, automargin=not right_to_left)
+    if right_to_left:
+        figure.update_layout(margin_l=76)

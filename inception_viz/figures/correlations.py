@@ -1,6 +1,6 @@
 """Similarity matrices as heatmaps with their branches along the axes, and the distribution of what they hold."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -87,17 +87,20 @@ def branches(correlation: Correlation, block: Block, orders: Sequence[np.ndarray
     return colours.plain(figure, 270, top=36)
 
 
-def distribution(parts: dict[str, np.ndarray], text: Text) -> go.Figure:
-    """The distribution of r in several sets of pairs: the share of pairs in each bin of width 0.025, as lines."""
+def distribution(parts: Mapping[str, np.ndarray], text: Text, by_chance: np.ndarray | None = None) -> go.Figure:
+    """The distribution of r in several sets of pairs: the share of pairs in each bin of width 0.025; dotted what it is `by_chance`."""
     figure = go.Figure()
     middle = (BINS[:-1] + BINS[1:]) / 2
-    for name, pairs in parts.items():
+    null = {} if by_chance is None else {text("shifted maps: chance"): by_chance}
+    for name, pairs in {**parts, **null}.items():
         if len(pairs) == 0:
             continue
         share = np.histogram(pairs, BINS)[0] / len(pairs)
-        line = {"color": colours.branch(name), "width": 2, "shape": "hvh", "dash": "solid" if name in colours.BRANCH else "dot"}
+        line = {"color": colours.branch(name), "width": 2, "shape": "hvh", "dash": "dot" if name in null else "solid"}
         label = text("{name} (n = {n} pairs)", name=name, n=len(pairs))
         figure.add_scatter(x=middle, y=share, name=label, mode="lines", line=line, hovertemplate="r = %{x:.2f}: %{y:.1%}<extra></extra>")
     figure.update_xaxes(title="r", range=[-1, 1], zeroline=True)
-    figure.update_yaxes(title=text("share of pairs"), tickformat=".0%", rangemode="tozero")
-    return colours.plain(figure, 320)
+    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    colours.plain(figure, 360)
+    colours.title_rows(figure, text("share of pairs"), text.direction == "rtl")
+    return figure

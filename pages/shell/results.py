@@ -16,7 +16,7 @@ import streamlit as st
 import torch
 
 from inception_viz import analysis as analyses
-from inception_viz import attributions, clusters, correlations, images, models
+from inception_viz import attributions, clusters, correlations, images, models, nulls
 from inception_viz.activations import Target, capture
 from inception_viz.analysis import Analysis
 from inception_viz.attributions import Attribution
@@ -27,6 +27,7 @@ from inception_viz.errors import Cancelled, VisitorError
 from inception_viz.images import Picture
 from inception_viz.models import Model
 from inception_viz.moments import samples
+from inception_viz.nulls import AgainstChance
 from inception_viz.text import Text
 from pages.shell import session
 
@@ -241,6 +242,17 @@ def correlation(analysis: Analysis, block: str, transform: str = correlations.PL
     if transform == correlations.PLAIN:
         return analysis.blocks[block].correlation
     return _transformed(analysis.key, block, transform, analysis.blocks[block].activation)
+
+
+@st.cache_data(show_spinner=False, max_entries=100)
+def _chance(key: str, block: str, _activation: np.ndarray) -> tuple[AgainstChance, np.ndarray]:
+    activation = torch.from_numpy(np.array(_activation))
+    return nulls.against_chance(nulls.shift_p(activation), activation[0].numel()), nulls.shifted(activation, seed=0).pairs()
+
+
+def chance(analysis: Analysis, block: str) -> tuple[AgainstChance, np.ndarray]:
+    """How many pairs of a block are beyond the shift null, and r of all pairs in one draw of it."""
+    return _chance(analysis.key, block, analysis.blocks[block].activation)
 
 
 @st.cache_data(show_spinner=False, max_entries=200)

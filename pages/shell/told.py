@@ -9,6 +9,7 @@ from inception_viz.architecture import Block
 from inception_viz.attributions import Attribution
 from inception_viz.clusters import Clusters
 from inception_viz.correlations import Correlation
+from inception_viz.nulls import AgainstChance
 from inception_viz.text import Text
 
 STRONGEST = 12
@@ -19,6 +20,26 @@ def constants(text: Text, similar: Correlation, block: Block) -> None:
     counts = {b.name: int(similar.constant[b.start : b.stop].sum()) for b in block.branches}
     told = " · ".join(text("{branch}: {n}", branch=name, n=n) for name, n in counts.items())
     st.caption(text("Constant channels, which correlate with nothing: {list}", list=told))
+
+
+def against_chance(text: Text, against: AgainstChance, positions: int) -> None:
+    """How many pairs are beyond what maps of this smoothness do by chance; and when nothing can be said."""
+    if against.smallest > against.level:
+        st.caption(
+            text(
+                "On {n} positions no single pair can be told from chance: every shift of one map against the other is as likely.",
+                n=positions,
+            )
+        )
+        return
+    st.metric(
+        text("Pairs beyond chance (p up to {level})", level=f"{against.level:.0%}"), text.isolated(f"{against.share:.1%}"),
+        help=text("How often a map fits another as well when it is shifted round: the share of all {n} shifts is p.", n=positions),
+    )  # fmt: skip
+    st.caption(
+        text("{pairs} pairs over n = {n} positions. By chance about {level} would be beyond it. Look at the untrained network too: it has its share.",
+             pairs=against.pairs, n=positions, level=f"{against.level:.0%}")
+    )  # fmt: skip
 
 
 def cluster_facts(text: Text, found: Clusters, similar: Correlation) -> None:
