@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import re
-import resource
 import struct
 import subprocess
 import sys
@@ -160,6 +159,10 @@ def _unpack(data: bytes) -> bytes:
 
 def _limit() -> None:
     """In the child: seconds of CPU, no files, and memory beyond what Python and torch have mapped already."""
+    if sys.platform == "win32":  # it has no such limits
+        return
+    import resource
+
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if Path("/proc/self/statm").exists() else 0
     resource.setrlimit(resource.RLIMIT_CPU, (CHILD_SECONDS, CHILD_SECONDS))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
