@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from inception_viz import weights as weights_files
 from inception_viz.downloads import Progress, fetch, verified
 from inception_viz.errors import UnknownChoice, VisitorError
-from inception_viz.images import Picture
+from inception_viz.images import Picture, shown_name
 from inception_viz.text import message
 from inception_viz.weights import State
 
@@ -51,6 +51,12 @@ class NoSuchDevice(VisitorError):
     """A device that this machine does not have, or that PyTorch does not know."""
 
     words = message("“{found}” is not a device of this machine. Here are: {allowed}.")
+
+
+class DamagedDownload(VisitorError):
+    """The ImageNet weights in the cache are not those that torchvision publishes."""
+
+    words = message("The file {name} in the cache is damaged (its SHA-256 is another). Download it again.")
 
 
 class DamagedBox(VisitorError):
@@ -262,9 +268,12 @@ def _random_weights(name: str, spec: ArchitectureSpec) -> tuple[State, Weights]:
 def _imagenet_weights(name: str, spec: ArchitectureSpec) -> tuple[State, Weights]:
     path = hub_file(name)
     data = path.read_bytes()
+    sha256 = hashlib.sha256(data).hexdigest()
+    if not sha256.startswith(spec.sha256):  # of the very bytes that are used, whatever was found when the choices were listed
+        raise DamagedDownload(name=path.name)
     accuracy = spec.enum.meta["_metrics"]["ImageNet-1K"]["acc@1"] / 100
     names = {"en": tuple(spec.enum.meta["categories"])}
-    facts = Weights("imagenet", hashlib.sha256(data).hexdigest(), names, spec.preprocessing, accuracy, ON_IMAGENET)
+    facts = Weights("imagenet", sha256, names, spec.preprocessing, accuracy, ON_IMAGENET)
     return weights_files.read(data, path.name), facts
 
 
@@ -278,7 +287,8 @@ def _boxed_weights(name: str) -> tuple[State, Weights]:
         if weights_files.digest(state) != entry["sha256"]:
             raise DamagedBox(name=name)
     else:
-        data = (ASSETS / entry["file"]).read_bytes()
+        path = ASSETS / entry["file"]
+        data = path.read_bytes() if path.exists() else b""
         if hashlib.sha256(data).hexdigest() != entry["sha256"]:
             raise DamagedBox(name=entry["file"])
         state = weights_files.dequantised(safetensors.torch.load(data))
@@ -291,7 +301,7 @@ def _file_weights(name: str, spec: ArchitectureSpec, file: tuple[bytes, str], cl
     count = weights_files.classes(state)
     imagenet = {"en": tuple(spec.enum.meta["categories"])}
     given = {"en": weights_files.read_class_names(class_names, count)} if class_names else imagenet if count == 1000 else {}
-    return state, Weights(file_name, hashlib.sha256(data).hexdigest(), given, spec.preprocessing)
+    return state, Weights(shown_name(file_name), hashlib.sha256(data).hexdigest(), given, spec.preprocessing)
 
 
 def _chosen(name: str, spec: ArchitectureSpec, weights: str | None) -> tuple[State, Weights]:
@@ -314,7 +324,7 @@ def load(
     """The network `name` with its weights on a device.
 
     `weights` is one of `choices(name)`, by default the first; `file` (bytes and file name) comes before it. Raises UnknownChoice, NotHere,
-    NoSuchDevice, DamagedBox or a WeightsError.
+    NoSuchDevice, DamagedBox, DamagedDownload or a WeightsError: also UselessWeights, if a file's network answers with nan or infinity.
     """
     spec = architecture(name)
     where = choose_device(device)
@@ -327,7 +337,17 @@ def load(
     counters = {key: torch.zeros((), dtype=torch.long) for key in hollow.keys() - checked.keys()}
     network.load_state_dict(checked | counters, assign=True)
     network.eval().requires_grad_(False)
+    if file:
+        _try_out(network)
     return Model(name, facts, network.to(where, memory_format=torch.channels_last), where)  # type: ignore[call-overload]
+
+
+def _try_out(network: nn.Module) -> None:
+    """Raise UselessWeights if numbers that are each allowed make answers that are none."""
+    noise = torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        if not network(noise).isfinite().all():
+            raise weights_files.UselessWeights()
 
 
 def card(name: str, weights: str) -> dict:
@@ -374,7 +394,8 @@ def device_facts(device: torch.device) -> DeviceFacts:
     """Name, memory and precision of a device."""
     if device.type == "cuda":
         facts = torch.cuda.get_device_properties(device)
-        return DeviceFacts(f"{device} ({facts.name})", facts.total_memory)
+        tensor_float = torch.backends.cudnn.allow_tf32 and facts.major >= 8  # PyTorch's default for convolutions: 10 bits of mantissa
+        return DeviceFacts(f"{device} ({facts.name})", facts.total_memory, "float32 (TF32)" if tensor_float else "float32")
     if device.type == "mps":
         return DeviceFacts("mps (Apple GPU)", None)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None

@@ -2,19 +2,30 @@
 
 import dataclasses
 import gc
+import hashlib
 import io
 import json
+import re
+import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
+import torchvision
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from inception_viz import images, models, weights
+from inception_viz.activations import capture
 from inception_viz.architecture import describe
 from inception_viz.errors import UnknownChoice
+from tests.conftest import BODY, HASH, looking_at
 
 DATA = Path(__file__).parent.parent.parent / "shared" / "data" / "tiny-imagenet-200"
 
@@ -44,11 +55,35 @@ def test_a_verified_imagenet_file_in_the_cache_comes_first(monkeypatch: pytest.M
     file = io.BytesIO()
     torch.save(models.random_network("googlenet", 1000, seed=5).state_dict(), file)
     path.write_bytes(file.getvalue())
-    monkeypatch.setattr(models, "verified", lambda path, sha256: path.exists())
+    monkeypatch.setattr(models.ArchitectureSpec, "sha256", property(lambda self: hashlib.sha256(file.getvalue()).hexdigest()[:8]))
+    assert models.choices("inception_v3") == ["random"]
     model = models.load("googlenet", device="cpu")
     assert model.weights.name == "imagenet"
     assert model.network.transform_input
     assert model.class_name(0) == "tench"
+
+
+def test_a_cached_file_that_changes_after_it_was_listed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = models.hub_file("googlenet")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"changed")
+    monkeypatch.setattr(models, "verified", lambda path, sha256: True)
+    with pytest.raises(models.DamagedDownload, match=path.name):
+        models.load("googlenet", "imagenet", "cpu")
+
+
+def test_weights_whose_answers_are_no_numbers_are_refused() -> None:
+    state = models.random_network("googlenet", 3).state_dict()
+    state["fc.weight"] = torch.full_like(state["fc.weight"], 3e38)
+    with pytest.raises(weights.UselessWeights):
+        models.load("googlenet", device="cpu", file=(safetensors.torch.save(state), "w.safetensors"))
+
+
+def test_the_name_of_a_file_is_cleaned() -> None:
+    state = models.random_network("googlenet", 3).state_dict()
+    model = models.load("googlenet", device="cpu", file=(safetensors.torch.save(state), "../<b>\u202ea.safetensors"))
+    assert model.weights.name == "<b>a.safetensors"
+    assert not model.network.transform_input
 
 
 @pytest.mark.parametrize("name", models.ARCHITECTURES)
@@ -99,6 +134,23 @@ def test_what_is_not_here_is_refused_with_what_is() -> None:
         models.load("googlenet", "random", "cuda:99")
 
 
+def test_precision_is_told_where_convolutions_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch lets convolutions on newer GPUs keep ten bits of the mantissa: that is not float32."""
+    for major, expected in ((7, "float32"), (8, "float32 (TF32)")):
+        facts = SimpleNamespace(name="GPU", total_memory=2**33, major=major)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device, facts=facts: facts)
+        assert models.device_facts(torch.device("cuda:0")) == models.DeviceFacts("cuda:0 (GPU)", 2**33, expected)
+
+
+def test_the_fastest_device_is_chosen_and_a_name_may_be_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert str(models.choose_device()) == "mps"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert models.devices() == ["cuda:0", "cuda:1", "mps", "cpu"]
+    assert [str(models.choose_device(name)) for name in (None, "cuda", "cuda:1", "cpu")] == ["cuda:0", "cuda:0", "cuda:1", "cpu"]
+
+
 def test_the_environment_chooses_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INCEPTION_VIZ_DEVICE", "cuda:99")
     with pytest.raises(models.NoSuchDevice):
@@ -126,9 +178,87 @@ def test_the_frame_is_the_middle_square() -> None:
     assert soft.std() < 40
 
 
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 60), st.integers(1, 60), st.sampled_from([(8, 8), (9, 7), (8, 16)]), st.sampled_from([None, 1, 4, 100]))
+def test_any_picture_becomes_the_square_inside_it(width: int, height: int, sides: tuple[int, int], detail: int | None) -> None:
+    prepared = models.Preprocessing(*sides, detail=detail)
+    left, top, right, bottom = prepared.frame(width, height)
+    assert 0 <= left < right <= width
+    assert 0 <= top < bottom <= height
+    assert right - left == pytest.approx(bottom - top)
+    assert (left + right, top + bottom) == pytest.approx((width, height))
+    grey = prepared.of_pixels(np.full((height, width, 3), 77, np.uint8))
+    assert grey.shape == (sides[1], sides[1], 3)
+    assert (grey == 77).all()
+
+
+def test_softening_reduces_as_the_mean_of_cells_does() -> None:
+    """Reduced to two cells and enlarged: the corners have the two cells' colours, nothing of the checks inside."""
+    checks = np.zeros((64, 64, 3), np.uint8)
+    checks[::2, ::2] = checks[1::2, 1::2] = 200
+    assert set(models.Preprocessing(64, 64).of_pixels(checks).ravel().tolist()) == {0, 200}
+    assert models.Preprocessing(64, 64, detail=2).of_pixels(checks).ravel() == pytest.approx(100, abs=1)
+
+
+def test_a_thing_is_computed_once_when_threads_ask_together(googlenet: models.Model) -> None:
+    calls: list[str] = []
+    together = threading.Barrier(4)
+
+    @models.once_per_model
+    def slow(model: models.Model) -> object:
+        calls.append(model.key)
+        return object()
+
+    def ask(_: int) -> object:
+        together.wait(10)
+        return slow(googlenet)
+
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(ask, range(4)))
+    assert len(calls) == 1
+    assert len(set(map(id, answers))) == 1
+
+
+def test_keys_tell_weights_and_devices_apart(googlenet: models.Model, inception_v3: models.Model) -> None:
+    other = dataclasses.replace(googlenet, weights=dataclasses.replace(googlenet.weights, sha256="f" * 64))
+    elsewhere = dataclasses.replace(googlenet, device=torch.device("meta"))
+    coarse = dataclasses.replace(googlenet, dtype=torch.bfloat16)
+    assert len({m.key for m in (googlenet, inception_v3, other, elsewhere, coarse)}) == 5
+
+
+@pytest.mark.parametrize("name", models.ARCHITECTURES)
+def test_published_addresses_end_in_their_hashes(name: str) -> None:
+    spec = models.architecture(name)
+    assert re.fullmatch(r"https://\S+-[0-9a-f]{8}\.pth", spec.url)
+    assert re.fullmatch(r"[0-9a-f]{8}", spec.sha256)
+    assert models.hub_file(name).name == spec.url.rsplit("/", 1)[1]
+
+
+def test_fetching_imagenet_makes_it_the_first_choice(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models.ArchitectureSpec, "sha256", property(lambda self: HASH[:8]))
+    told = list(models.fetch_imagenet("inception_v3", f"{server}/file"))
+    assert told[-1].received == len(BODY)
+    assert models.choices("inception_v3") == ["imagenet", "random"]
+
+
+@pytest.mark.parametrize("name", models.ARCHITECTURES)
+def test_strict_loading_gives_torchvisions_own_answers(name: str) -> None:
+    """A file with auxiliary heads, as torchvision saves it, answers as torchvision's network does."""
+    made = {"googlenet": torchvision.models.googlenet, "inception_v3": torchvision.models.inception_v3}[name]
+    reference = models.initialise(made(weights=None, num_classes=4, aux_logits=True, init_weights=False), seed=3).eval()
+    for head in (m for m in reference.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        head.running_mean.uniform_(-0.1, 0.1, generator=torch.Generator().manual_seed(1))
+    data = safetensors.torch.save({k: v.contiguous() for k, v in reference.state_dict().items()})
+    model = models.load(name, device="cpu", file=(data, "w.safetensors"))
+    inputs = torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.allclose(model.network(inputs), reference(inputs), atol=1e-4, rtol=1e-4)
+
+
 def test_what_is_remembered_of_a_model_goes_with_it() -> None:
     model = models.load("googlenet", "random", "cpu")
     assert describe(model) is describe(dataclasses.replace(model))
+    capture(looking_at(model, 64), torch.zeros(1, 3, 64, 64))
     network = weakref.ref(model.network)
     del model
     gc.collect()
@@ -158,6 +288,9 @@ def test_a_damaged_box_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setattr(models, "ASSETS", tmp_path)
     with pytest.raises(models.DamagedBox):
         models.load("googlenet", "boxed", "cpu")
+    (tmp_path / CARD["file"]).unlink()
+    with pytest.raises(models.DamagedBox):
+        models.load("googlenet", "boxed", "cpu")
 
 
 def test_the_box_recognises_a_cat_and_a_cup_of_coffee() -> None:
@@ -170,7 +303,6 @@ def test_the_box_recognises_a_cat_and_a_cup_of_coffee() -> None:
 
 def test_int8_checkpoints_keep_their_statistics() -> None:
     """Quantising the last checkpoint as the earlier ones are moves no correlation visibly."""
-    from inception_viz.activations import capture
     from inception_viz.correlations import correlate
 
     model = models.load("googlenet", "boxed", "cpu")
