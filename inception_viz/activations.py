@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, fx
-from torchvision.models.feature_extraction import create_feature_extractor
 
-from inception_viz.architecture import Block, describe
+from inception_viz.architecture import Block, describe, traced
 from inception_viz.errors import VisitorError
 from inception_viz.models import Model, once_per_model
 from inception_viz.text import message
@@ -51,9 +50,19 @@ class Capture:
 
 @once_per_model
 def _extractor(model: Model) -> fx.GraphModule:
+    """The network with the same parameters and all blocks' outputs.
+
+    As torchvision's `create_feature_extractor` makes it, which would put the shared network into training mode while it looks: whoever runs it at that
+    moment rewrites its batch norm statistics for good.
+    """
     architecture = describe(model)
-    nodes = {block.node: block.name for block in architecture.blocks} | {architecture.logits_node: LOGITS}
-    return create_feature_extractor(model.network, nodes, suppress_diff_warning=True).eval()
+    wanted = {block.node: block.name for block in architecture.blocks} | {architecture.logits_node: LOGITS}
+    module, names = traced(model.network)
+    nodes = {wanted[names[node.name]]: node for node in module.graph.nodes if names[node.name] in wanted}
+    (output,) = module.graph.find_nodes(op="output")
+    output.args = (nodes,)
+    module.recompile()
+    return module
 
 
 def check_target(target: Target, classes: int) -> Target:

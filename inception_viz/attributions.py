@@ -127,7 +127,7 @@ def _gradient_x_activation(forward: Callable, layer: nn.Module, inputs: Tensor, 
 
 def _delta(forward: Callable, inputs: Tensor, given: Tensor) -> float:
     with torch.no_grad():
-        return float(given.double().sum() - (forward(inputs) - forward(torch.zeros_like(inputs))).double().sum())
+        return float(given.cpu().double().sum() - (forward(inputs) - forward(torch.zeros_like(inputs))).cpu().double().sum())
 
 
 def _integrated_gradients(forward: Callable, layer: nn.Module, inputs: Tensor, labels: np.ndarray | None) -> Attribution:
@@ -160,7 +160,7 @@ def _ablation(forward: Callable, layer: nn.Module, inputs: Tensor, labels: np.nd
         shape = captum.attr.LayerActivation(forward, layer).attribute(inputs).shape
     mask = torch.from_numpy(groups).to(inputs.device).view(1, -1, 1, 1).expand(shape).contiguous()
     given = captum.attr.LayerFeatureAblation(forward, layer).attribute(inputs, layer_mask=mask, perturbations_per_eval=BATCH)
-    falls = (given[0, :, 0, 0].double().cpu().numpy() / np.bincount(groups)[groups]).astype(np.float32)
+    falls = (given[0, :, 0, 0].cpu().double().numpy() / np.bincount(groups)[groups]).astype(np.float32)
     falls.setflags(write=False)
     return Attribution("ablation by cluster", falls, None)
 
@@ -321,7 +321,7 @@ def _rests(model: Model) -> dict[str, fx.GraphModule]:
 
 
 def after(model: Model, block: str) -> fx.GraphModule:
-    """The network from a block's output `(N, C, H, W)` on, to the logits `(N, K)`: what lies above need not be run again. Raises UnknownChoice."""
+    """The network from a block's output `(N, C, H, W)` on, to the logits `(N, K)`: what comes before need not be run again. Raises UnknownChoice."""
     return _rests(model)[describe(model).block(block).name]
 
 
@@ -384,7 +384,7 @@ def _values(forward: Callable[[Tensor], Tensor], whole: Tensor, pieces: np.ndarr
         found = []
         for some in np.split(different, range(BATCH, len(different), BATCH)):
             tick()
-            found.append(forward(whole * torch.from_numpy(some[:, pieces]).to(whole)).double().cpu().numpy())
+            found.append(forward(whole * torch.from_numpy(some[:, pieces]).to(whole)).cpu().double().numpy())
         return np.concatenate(found)[which.reshape(-1)]
 
     return values
@@ -427,7 +427,8 @@ def faithfulness(
 ) -> Faithfulness:
     """How the attribution `given` to the channels of `block` fares when channels go, one by one or by the clusters `labels` (C,).
 
-    Only what lies above the block is run again, without hooks. Raises UnknownChoice, NoSuchClass, and whatever `tick` raises to stop it.
+    Only what comes after the block is run again, without hooks. What goes is set to zero, while integrated gradients and conductance start from what
+    the baseline picture fires: their infidelity is not 0 even where they add up. Raises UnknownChoice, NoSuchClass, and whatever `tick` raises to stop it.
     """
     rest = after(model, block)
     whole = capture(model, inputs, target, gradients=False).activations[block]
@@ -460,8 +461,9 @@ def sensitivity(explain: Callable[[Tensor], np.ndarray], inputs: Tensor) -> floa
     def nudged(pictures: Tensor, radius: float) -> Tensor:
         return pictures + radius * (2 * torch.rand(pictures.shape, generator=generator) - 1).to(pictures)
 
-    def explained(pictures: Tensor) -> Tensor:
-        return torch.stack([torch.tensor(explain(picture[None])) for picture in pictures]).to(pictures.device)
+    def explained(pictures: Tensor | tuple[Tensor, ...]) -> tuple[Tensor]:
+        several = pictures[0] if isinstance(pictures, tuple) else pictures  # Captum's first call has a tuple, the later ones a tensor
+        return (torch.stack([torch.tensor(explain(picture[None])) for picture in several]).to(several.device),)
 
     found = captum.metrics.sensitivity_max(explained, inputs, nudged, perturb_radius=RADIUS, n_perturb_samples=NUDGES)
     return float(found)

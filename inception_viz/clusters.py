@@ -5,13 +5,15 @@ silhouette of average linkage often prefers two. A cluster is found in the same 
 whether it is more than chance is another question, asked in `nulls`.
 """
 
-from collections.abc import Callable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import networkx as nx
 import numpy as np
 import torch
-from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import squareform
 from sklearn.metrics import adjusted_rand_score
 
@@ -23,6 +25,7 @@ from inception_viz.text import message
 MOST = 24  # clusters that the silhouette is tried for
 NEIGHBOURS = 10
 SEED = 0
+RESOLUTIONS = np.geomspace(0.05, 20, 24).tolist()  # that louvain is tried at for a wished number of clusters
 CHOSEN, SILHOUETTE, MODULARITY = message("chosen"), message("best silhouette"), message("best modularity")
 
 
@@ -79,15 +82,34 @@ def silhouette(distance: np.ndarray, labels: np.ndarray) -> float:
     return float(width.mean())
 
 
+def _cuts(tree: np.ndarray, most: int) -> Iterator[np.ndarray]:
+    """Labels `(joins + 1,)` for `most` clusters, for one less, and so on down to one: a tree is joined in the order of its joins.
+
+    Not by height: equal channels join at equal heights, where a cut by height (scipy's `maxclust`) gives fewer clusters than wished.
+    """
+    size = len(tree) + 1
+    groups = {channel: [channel] for channel in range(size)}
+    for join, (a, b) in enumerate(tree[:, :2].astype(int).tolist()):
+        if len(groups) <= most:
+            yield _labels(groups.values(), size)
+        groups[size + join] = groups.pop(a) + groups.pop(b)
+    yield _labels(groups.values(), size)
+
+
+def _labels(groups: Iterable[Collection[int]], size: int) -> np.ndarray:
+    labels = np.empty(size, dtype=int)
+    for label, channels in enumerate(groups):
+        labels[list(channels)] = label
+    return labels
+
+
 def _average_linkage(r: np.ndarray, count: int | None) -> np.ndarray:
-    distance = (1 - r).astype(np.float64)
-    tree = linkage(squareform(distance, checks=False), "average")
+    distance = 1 - r
+    tree = linkage(squareform(distance.astype(np.float64), checks=False), "average")
     if count is not None:
-        return fcluster(tree, count, "maxclust") - 1
-    tried = [fcluster(tree, k, "maxclust") - 1 for k in range(2, min(MOST, len(r) - 1) + 1)]
-    small = distance.astype(np.float32)
-    scores = [silhouette(small, labels) for labels in tried]
-    return tried[int(np.nanargmax(scores))] if scores and not np.all(np.isnan(scores)) else np.zeros(len(r), dtype=int)
+        return next(_cuts(tree, count))
+    *tried, _ = _cuts(tree, min(MOST, len(r) - 1))
+    return max(reversed(tried), key=lambda labels: silhouette(distance, labels))  # the fewest of equally good ones
 
 
 def _neighbours(r: np.ndarray) -> nx.Graph:
@@ -107,29 +129,42 @@ def _neighbours(r: np.ndarray) -> nx.Graph:
 
 
 def _louvain(r: np.ndarray, count: int | None) -> np.ndarray:
+    """Louvain visits channels in an order drawn by number: here by their mean r, so that renumbered channels get the same communities."""
+    ranked = np.argsort(r.sum(1, dtype=np.float64), kind="stable")
+    labels = np.empty(len(r), dtype=int)
+    labels[ranked] = _ranked_louvain(r[np.ix_(ranked, ranked)], count)
+    return labels
+
+
+def _ranked_louvain(r: np.ndarray, count: int | None) -> np.ndarray:
     graph = _neighbours(r)
-    resolutions = [1.0] if count is None else np.geomspace(0.05, 20, 24).tolist()
-    found = []
-    for resolution in resolutions:
-        labels = np.zeros(len(r), dtype=int)
-        for label, channels in enumerate(nx.community.louvain_communities(graph, resolution=resolution, seed=SEED)):
-            labels[list(channels)] = label
-        found.append(labels)
+
+    @cache
+    def communities(resolution: float) -> np.ndarray:
+        return _labels(nx.community.louvain_communities(graph, resolution=resolution, seed=SEED), len(r))
+
     if count is None:
-        return found[0]
-    enough = [labels for labels in found if labels.max() + 1 >= count]
-    return _merged(r, min(enough, key=lambda labels: labels.max()), count) if enough else max(found, key=lambda labels: labels.max())
+        return communities(1.0)
+    enough = bisect_left(RESOLUTIONS, count, key=lambda resolution: int(communities(resolution).max()) + 1)
+    finer = communities(RESOLUTIONS[enough]) if enough < len(RESOLUTIONS) else np.arange(len(r))
+    return _merged(r, finer, count)
 
 
 def _merged(r: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
     """Fewer clusters: the two with the highest mean r between them become one until `count` are left."""
     labels = labels.copy()
-    while (present := np.unique(labels)).size > count:
-        member = (labels[:, None] == present).astype(r.dtype)
-        mean = member.T @ r @ member / np.outer(member.sum(0), member.sum(0))
+    member = np.eye(labels.max() + 1)[labels]  # (n, clusters)
+    total, sizes = member.T @ r @ member, member.sum(0)
+    while len(sizes) > count:
+        mean = total / np.outer(sizes, sizes)
         np.fill_diagonal(mean, -np.inf)
-        a, b = np.unravel_index(np.argmax(mean), mean.shape)
-        labels[labels == present[b]] = present[a]
+        a, b = sorted(np.unravel_index(np.argmax(mean), mean.shape))
+        labels[labels == b] = a
+        labels[labels > b] -= 1
+        total[a] += total[b]
+        total[:, a] += total[:, b]
+        sizes[a] += sizes[b]
+        total, sizes = np.delete(np.delete(total, b, 0), b, 1), np.delete(sizes, b)
     return labels
 
 
@@ -165,7 +200,7 @@ def find(correlation: Correlation, method: str = DEFAULT, count: int | None = No
     """Clusters of the channels of a similarity matrix; deterministic. Raises UnknownChoice or TooManyClusters.
 
     Average linkage cuts the tree of 1 - r; louvain finds communities in the graph of each channel's ten nearest with r > 0, where a wished
-    number is met by merging the communities of a finer resolution.
+    number is met by merging the communities of a finer resolution. Renumbered channels are clustered alike; among equal ones the first decides.
     """
     if method not in METHODS:
         raise UnknownChoice(found=method, kind=message("method"), allowed=", ".join(METHODS))
@@ -176,7 +211,8 @@ def find(correlation: Correlation, method: str = DEFAULT, count: int | None = No
     score = float("nan")
     if len(live):
         r = correlation.r[np.ix_(live, live)]
-        found = METHODS[method].run(r, count) if len(live) > 2 else np.zeros(len(live), dtype=int)
+        one = count == 1 or (count is None and len(live) < 3)
+        found = np.zeros(len(live), dtype=int) if one else METHODS[method].run(r, count)
         labels[live] = _numbered(found)
         score = silhouette(1 - r, labels[live])
     labels.setflags(write=False)
@@ -184,10 +220,14 @@ def find(correlation: Correlation, method: str = DEFAULT, count: int | None = No
 
 
 def mean_r(correlation: Correlation, clusters: Clusters) -> np.ndarray:
-    """Mean similarity of the pairs inside each cluster, `(count,)`; nan for clusters of one channel."""
+    """Mean similarity of the pairs inside each cluster, `(count,)`; nan for clusters of one channel.
+
+    Clusters found in another similarity may hold channels that are constant in this one: their pairs are left out.
+    """
     means = np.full(clusters.count, np.nan)
     for cluster in range(clusters.count):
         members = clusters.members(cluster)
+        members = members[~correlation.constant[members]]
         if len(members) > 1:
             inner = correlation.r[np.ix_(members, members)]
             means[cluster] = inner[np.triu_indices(len(members), 1)].mean()
@@ -210,7 +250,8 @@ def agreement(a: np.ndarray, b: np.ndarray) -> float:
 
 def firing(pooled: np.ndarray, clusters: Clusters) -> np.ndarray:
     """Mean activation of each cluster on each picture: pooled activations `(N, C)` become `(N, count)`."""
-    return np.stack([pooled[:, clusters.members(k)].mean(1) for k in range(clusters.count)], axis=1)
+    means = [pooled[:, clusters.members(k)].mean(1) for k in range(clusters.count)]
+    return np.stack(means, axis=1) if means else np.empty((len(pooled), 0), dtype=pooled.dtype)
 
 
 def cofiring(activity: np.ndarray, threshold: float = 0.5) -> nx.Graph:

@@ -1,6 +1,7 @@
 """How channels fire together: similarity matrices over positions, over pictures, or of the positions where channels fire most.
 
-A constant channel (a dead one, for instance) correlates with nothing: its rows and columns are nan, it is counted, never shown as zero.
+A constant channel (a dead one, for instance) correlates with nothing: its rows and columns are nan, it is counted, never shown as zero. So it is
+with a channel that holds nan or infinity, as a network with broken weights may give.
 """
 
 from collections.abc import Callable, Mapping
@@ -58,12 +59,38 @@ class CrossCorrelation:
     n: int
 
 
-def _finished(r: np.ndarray, constant: np.ndarray, n: int) -> Correlation:
+def _wide(values: Tensor) -> Tensor:
+    """A copy in float64, or float32 where the device has no more (MPS)."""
+    return values.to(torch.float32 if values.device.type == "mps" else torch.float64, copy=True)
+
+
+def _flat(deviation: Tensor, size: Tensor) -> Tensor:
+    """Where a channel's deviation from its mean is no more than rounding of its size, or is not finite."""
+    return ~((deviation > FLAT * size) & deviation.isfinite())
+
+
+def _standard(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Samples `(C, n)` less each channel's mean, with length 1, and where they are flat `(C,)`: zero there.
+
+    In float64, since a mean far from zero would eat the digits; in place, since fresh memory costs more than the sums.
+    """
+    wide = _wide(values)
+    size = wide.norm(dim=1)
+    wide -= wide.mean(1, keepdim=True)
+    norm = wide.norm(dim=1)
+    flat = _flat(norm, size)
+    wide /= norm[:, None]
+    return wide.masked_fill_(flat[:, None], 0), flat
+
+
+def _finished(product: Tensor, flat: Tensor, n: int) -> Correlation:
+    product = product.add_(product.T.contiguous()).mul_(0.5)  # X @ X.T is not always symmetric to the last bit
+    r, constant = product.cpu().numpy(), flat.cpu().numpy()
     r = np.clip(r, -1, 1, out=r)
-    r[constant, :] = np.nan
-    r[:, constant] = np.nan
-    live = np.flatnonzero(~constant)
-    r[live, live] = 1
+    np.fill_diagonal(r, 1)
+    undefined = np.where(constant, np.float32(np.nan), np.float32(0))
+    r += undefined[:, None]  # many times as fast as writing nan into rows and columns by number
+    r += undefined
     r.setflags(write=False)
     constant.setflags(write=False)
     return Correlation(r, constant, n)
@@ -71,14 +98,9 @@ def _finished(r: np.ndarray, constant: np.ndarray, n: int) -> Correlation:
 
 def pearson(values: Tensor) -> Correlation:
     """Pearson's r of samples `(C, n)` in one float32 matrix product; equal to numpy.corrcoef to 1e-5."""
-    wide = values.to(torch.float32 if values.device.type == "mps" else torch.float64)
-    centred = (wide - wide.mean(1, keepdim=True)).float()  # centred in float64: a mean far from zero would eat the digits
-    norm = centred.norm(dim=1, keepdim=True)
-    size = values.float().norm(dim=1, keepdim=True)
-    constant = (norm <= FLAT * size)[:, 0]
-    unit = centred / norm.clamp(min=torch.finfo(torch.float32).tiny)
-    r = unit @ unit.T
-    return _finished(r.cpu().numpy(), constant.cpu().numpy(), values.shape[1])
+    unit, flat = _standard(values)
+    unit = unit.float()
+    return _finished(unit @ unit.T, flat, values.shape[1])
 
 
 def correlate(activation: Tensor) -> Correlation:
@@ -89,16 +111,16 @@ def correlate(activation: Tensor) -> Correlation:
 def from_moments(moments: Moments) -> Correlation:
     """Pearson's r from accumulated moments."""
     squares = moments.comoment.diagonal()
-    constant = squares <= (FLAT**2) * (squares + moments.n * moments.mean.square())
-    scale = squares.clamp(min=torch.finfo(torch.float64).tiny).rsqrt()
+    flat = _flat(squares.sqrt(), (squares + moments.n * moments.mean.square()).sqrt())
+    scale = torch.where(flat, 0, squares.rsqrt())
     r = moments.comoment * scale[:, None] * scale
-    return _finished(r.float().cpu().numpy(), constant.cpu().numpy(), moments.n)
+    return _finished(r.float(), flat, moments.n)
 
 
 def from_cross_moments(moments: CrossMoments) -> CrossCorrelation:
     """Pearson's r between two blocks from accumulated moments."""
-    flat_a = moments.squares_a <= (FLAT**2) * (moments.squares_a + moments.n * moments.mean_a.square())
-    flat_b = moments.squares_b <= (FLAT**2) * (moments.squares_b + moments.n * moments.mean_b.square())
+    flat_a = _flat(moments.squares_a.sqrt(), (moments.squares_a + moments.n * moments.mean_a.square()).sqrt())
+    flat_b = _flat(moments.squares_b.sqrt(), (moments.squares_b + moments.n * moments.mean_b.square()).sqrt())
     r = moments.comoment / torch.outer(moments.squares_a, moments.squares_b).sqrt()
     r[flat_a], r[:, flat_b] = torch.nan, torch.nan
     return CrossCorrelation(r.clamp(-1, 1).float().cpu().numpy(), moments.n)
@@ -136,11 +158,11 @@ def jaccard(activation: Tensor, share: float = TOP_SHARE) -> Correlation:
     threshold = values.topk(keep, dim=1).values[:, -1:]
     lowest = values.amin(1, keepdim=True)
     fires = ((values >= threshold) & (values > lowest)).float()
-    constant = (values.amax(1, keepdim=True) == lowest)[:, 0]
+    spread = values.amax(1) - lowest[:, 0]
     both = fires @ fires.T
     count = fires.sum(1)
     either = (count[:, None] + count - both).clamp(min=1)
-    return _finished((both / either).cpu().numpy(), constant.cpu().numpy(), values.shape[1])
+    return _finished(both / either, _flat(spread, values.abs().amax(1)), values.shape[1])
 
 
 def log1p(values: Tensor) -> Tensor:
@@ -149,18 +171,22 @@ def log1p(values: Tensor) -> Tensor:
 
 
 def ranks(values: Tensor) -> Tensor:
-    """Ranks of the samples `(C, n)` of each channel, ties averaged: Pearson's r of them is Spearman's."""
-    return torch.from_numpy(rankdata(values.cpu().numpy(), axis=1)).to(values.device)
+    """Ranks of the samples `(C, n)` of each channel, ties averaged: Pearson's r of them is Spearman's.
+
+    A channel that is constant up to rounding gets equal ranks: those of its rounding errors would look like a signal.
+    """
+    _, flat = _standard(values)
+    ranked = rankdata(values.masked_fill(flat[:, None], 0).cpu().numpy(), axis=1)
+    return torch.from_numpy(ranked).to(values.device, torch.float32)
 
 
 def without_mean_map(values: Tensor) -> Tensor:
     """Samples `(C, n)` with the first principal component over channels taken out: what is left when "everything fires on the object" is not news."""
-    standard = values.double() - values.double().mean(1, keepdim=True)
-    deviation = standard.norm(dim=1, keepdim=True)
-    standard = torch.where(deviation > FLAT * values.double().norm(dim=1, keepdim=True), standard / deviation, 0)
-    _, _, directions = torch.linalg.svd(standard, full_matrices=False)
-    first = directions[:1]
-    return standard - (standard @ first.T) @ first
+    standard, _ = _standard(values)
+    _, vectors = torch.linalg.eigh(standard @ standard.T)  # (C, C), however many samples there are
+    loading = vectors[:, -1:]
+    left = standard - loading @ (loading.T @ standard)
+    return torch.where(left.norm(dim=1, keepdim=True) > FLAT, left, 0)  # of a channel that is the mean map itself only rounding is left
 
 
 PLAIN = message("as they are")

@@ -38,10 +38,19 @@ def samples(activation: Tensor) -> Tensor:
     return activation.movedim(1, 0).flatten(1)
 
 
+def _wide(values: Tensor) -> Tensor:
+    """In float64, on the CPU where the device has none (MPS)."""
+    return (values.cpu() if values.device.type == "mps" else values).double()
+
+
+def _mean(values: Tensor) -> Tensor:
+    return values.sum(1) / max(values.shape[1], 1)  # zero for no samples, so that they merge into anything without a trace
+
+
 def moments(values: Tensor) -> Moments:
-    """Moments of samples `(C, n)`."""
-    values = values.double()
-    mean = values.mean(1)
+    """Moments of samples `(C, n)`; none at all are moments too."""
+    values = _wide(values)
+    mean = _mean(values)
     centred = values - mean[:, None]
     return Moments(values.shape[1], mean, centred @ centred.T)
 
@@ -49,14 +58,14 @@ def moments(values: Tensor) -> Moments:
 def merge(a: Moments, b: Moments) -> Moments:
     """The moments of both sets of samples together (Chan, Golub & LeVeque 1983, eq. 2.1)."""
     n = a.n + b.n
-    difference = b.mean - a.mean
-    return Moments(n, a.mean + difference * (b.n / n), a.comoment + b.comoment + torch.outer(difference, difference) * (a.n * b.n / n))
+    difference, share = b.mean - a.mean, b.n / max(n, 1)
+    return Moments(n, a.mean + difference * share, a.comoment + b.comoment + torch.outer(difference, difference) * (a.n * share))
 
 
 def cross_moments(a: Tensor, b: Tensor) -> CrossMoments:
     """Moments between samples `(A, n)` and `(B, n)`, taken at the same positions."""
-    a, b = a.double(), b.double()
-    mean_a, mean_b = a.mean(1), b.mean(1)
+    a, b = _wide(a), _wide(b)
+    mean_a, mean_b = _mean(a), _mean(b)
     a, b = a - mean_a[:, None], b - mean_b[:, None]
     return CrossMoments(a.shape[1], mean_a, mean_b, a @ b.T, a.square().sum(1), b.square().sum(1))
 
@@ -64,12 +73,12 @@ def cross_moments(a: Tensor, b: Tensor) -> CrossMoments:
 def merge_cross(a: CrossMoments, b: CrossMoments) -> CrossMoments:
     """The cross-moments of both sets of samples together."""
     n = a.n + b.n
-    da, db, share = b.mean_a - a.mean_a, b.mean_b - a.mean_b, a.n * b.n / n
+    da, db, share = b.mean_a - a.mean_a, b.mean_b - a.mean_b, b.n / max(n, 1)
     return CrossMoments(
         n,
-        a.mean_a + da * (b.n / n),
-        a.mean_b + db * (b.n / n),
-        a.comoment + b.comoment + torch.outer(da, db) * share,
-        a.squares_a + b.squares_a + da.square() * share,
-        a.squares_b + b.squares_b + db.square() * share,
+        a.mean_a + da * share,
+        a.mean_b + db * share,
+        a.comoment + b.comoment + torch.outer(da, db) * (a.n * share),
+        a.squares_a + b.squares_a + da.square() * (a.n * share),
+        a.squares_b + b.squares_b + db.square() * (a.n * share),
     )

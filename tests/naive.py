@@ -31,6 +31,13 @@ def jaccard(values: np.ndarray, share: float) -> np.ndarray:
     return result
 
 
+def coarser(channel: np.ndarray, side: int) -> np.ndarray:
+    """One map averaged on a grid of `side` x `side`: each cell over all pixels that it touches."""
+    size = len(channel)
+    reach = [(i * size // side, -(-(i + 1) * size // side)) for i in range(side)]
+    return np.array([[channel[top:bottom, left:right].mean() for left, right in reach] for top, bottom in reach])
+
+
 def average_linkage(distance: np.ndarray, count: int) -> set[frozenset[int]]:
     """Join the two groups with the smallest mean distance until `count` are left."""
     groups = [frozenset([i]) for i in range(len(distance))]

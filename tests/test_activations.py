@@ -1,5 +1,7 @@
 """One pass without hooks gives what Captum gives layer by layer, to ten threads at once, and leaves nothing on the network."""
 
+import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import captum.attr
@@ -8,11 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from inception_viz import activations
+from inception_viz import activations, models
 from inception_viz.activations import Target
 from inception_viz.architecture import describe
 from inception_viz.images import Picture
 from inception_viz.models import Model
+from tests.conftest import looking_at
 
 
 def hooks(network: nn.Module) -> int:
@@ -67,6 +70,50 @@ def test_a_picture_in_a_batch_gets_its_own_gradient(googlenet: Model) -> None:
         assert together.targets[index] == alone.targets[0]
         for name in alone.gradients:
             assert torch.allclose(together.gradients[name][index], alone.gradients[name][0], atol=1e-5)
+
+
+@pytest.fixture
+def fresh() -> Model:
+    """A network that nobody has looked into yet."""
+    return looking_at(models.load("googlenet", "random", "cpu"), 64)
+
+
+def test_looking_into_a_network_never_puts_it_into_training(fresh: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchvision's create_feature_extractor does, for a moment: whoever runs the network then rewrites its statistics for good."""
+    modes = []
+    for module in fresh.network.modules():
+        monkeypatch.setattr(module, "train", lambda mode=True: modes.append(mode))
+    before = {name: value.clone() for name, value in fresh.network.state_dict().items()}
+    activations.capture(fresh, torch.randn(1, 3, 64, 64))
+    assert True not in modes
+    assert all(torch.equal(value, before[name]) for name, value in fresh.network.state_dict().items())
+
+
+def test_ten_threads_may_come_first_at_once(fresh: Model) -> None:
+    generator = torch.Generator().manual_seed(3)
+    inputs = [torch.randn(1, 3, 64, 64, generator=generator) for _ in range(10)]
+    with ThreadPoolExecutor(10) as threads:
+        together = list(threads.map(lambda x: activations.capture(fresh, x), inputs))
+    for x, taken in zip(inputs, together, strict=True):
+        assert torch.allclose(taken.logits, fresh.network(x), atol=1e-6)
+
+
+def test_what_is_remembered_of_a_network_goes_with_it() -> None:
+    model = looking_at(models.load("googlenet", "random", "cpu"), 64)
+    activations.capture(model, torch.randn(1, 3, 64, 64))
+    network = weakref.ref(model.network)
+    del model
+    gc.collect()
+    assert network() is None
+
+
+def test_the_gradient_of_a_difference_is_the_difference_of_gradients(googlenet: Model) -> None:
+    inputs = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    one, other, both = (activations.capture(googlenet, inputs, t) for t in (Target(3), Target(7), Target(3, 7)))
+    assert both.targets == (Target(3, 7), Target(3, 7))
+    for name in both.gradients:
+        assert torch.allclose(both.gradients[name], one.gradients[name] - other.gradients[name], atol=1e-6)
+    assert both.gradients["3a"].abs().max() > 1e-4
 
 
 def test_a_target_is_a_logit_or_a_difference() -> None:

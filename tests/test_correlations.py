@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from inception_viz import correlations
+from inception_viz.moments import moments
 from tests import naive
 
 
@@ -27,7 +28,7 @@ def test_r_is_that_of_the_definition() -> None:
     assert found.r == pytest.approx(naive.pearson(values.double().numpy()), abs=1e-5, nan_ok=True)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=30, derandomize=True)
 @given(st.integers(0, 2**31), st.floats(0.01, 100), st.floats(-50, 50))
 def test_scale_and_shift_of_a_channel_do_not_matter(seed: int, scale: float, shift: float) -> None:
     values = noise(seed, 5, 30)
@@ -36,7 +37,7 @@ def test_scale_and_shift_of_a_channel_do_not_matter(seed: int, scale: float, shi
     assert correlations.pearson(changed).r == pytest.approx(correlations.pearson(values).r, abs=2e-4)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=30, derandomize=True)
 @given(st.integers(0, 2**31))
 def test_relabelling_channels_relabels_r(seed: int) -> None:
     values, order = noise(seed, 7, 20), np.random.default_rng(seed).permutation(7)
@@ -62,6 +63,61 @@ def test_a_matrix_is_symmetric_with_ones_and_within_bounds() -> None:
     assert np.abs(found.r).max() <= 1
 
 
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(st.integers(0, 2**31), st.integers(2, 1100), st.integers(2, 800))
+def test_a_matrix_of_any_size_is_symmetric_to_the_last_bit(seed: int, channels: int, n: int) -> None:
+    r = correlations.pearson(torch.randn(channels, n, generator=torch.Generator().manual_seed(seed))).r
+    assert np.array_equal(r, r.T)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -7.3, 1e-20, 1e20, float("nan"), float("inf")])
+@pytest.mark.parametrize("n", [16, 49, 784, 5000])
+def test_a_channel_of_one_value_is_constant_however_it_rounds(value: float, n: int) -> None:
+    values = noise(14, 3, n)
+    values[1] = value
+    jittered = values.clone()
+    jittered[1] *= 1 + 1e-7 * noise(15, n)
+    for each in (values, jittered):
+        for found in (correlations.pearson(each), correlations.from_moments(moments(each))):
+            assert found.constant.tolist() == [False, True, False]
+            assert np.isfinite(found.r[0, 2])
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_a_broken_value_takes_its_own_channel_only(bad: float) -> None:
+    values = noise(16, 5, 30)
+    expected = correlations.pearson(values).r
+    values[3, 7] = bad
+    live = [0, 1, 2, 4]
+    for found in (correlations.pearson(values), correlations.from_moments(moments(values))):
+        assert found.constant.tolist() == [False, False, False, True, False]
+        assert found.r[np.ix_(live, live)] == pytest.approx(expected[np.ix_(live, live)], abs=1e-6)
+        assert np.isnan(found.r[3]).all()
+    assert correlations.order(found)[-1] == 3
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e25])
+def test_very_small_and_very_large_activations_correlate_alike(scale: float) -> None:
+    values = noise(17, 5, 30)
+    assert correlations.pearson(values * scale).r == pytest.approx(correlations.pearson(values).r, abs=1e-6)
+
+
+def test_what_is_correlated_is_left_as_it_was() -> None:
+    values = noise(18, 4, 20).double()
+    before = values.clone()
+    for transform in correlations.TRANSFORMS.values():
+        correlations.pearson(transform(values))
+    assert torch.equal(values, before)
+
+
+@pytest.mark.parametrize("transform", correlations.TRANSFORMS)
+def test_a_constant_channel_is_constant_under_every_transform(transform: str) -> None:
+    values = noise(19, 4, 50).relu()
+    values[2] = 0.1 * (1 + 1e-8 * noise(20, 50))
+    found = correlations.pearson(correlations.TRANSFORMS[transform](values))
+    assert found.constant.tolist() == [False, False, True, False]
+
+
 def test_a_branch_is_a_slice() -> None:
     values = noise(4, 10, 30)
     part = correlations.pearson(values).part(3, 8)
@@ -85,6 +141,21 @@ def test_two_blocks_meet_on_the_coarser_grid() -> None:
     assert found.n == 16
 
 
+def test_grids_that_do_not_divide_meet_by_area() -> None:
+    a, b = noise(21, 3, 7, 7), noise(22, 2, 4, 4)
+    coarse = np.stack([naive.coarser(m, 4).ravel() for m in a.double().numpy()])
+    expected = np.corrcoef(coarse, b.flatten(1).double().numpy())[:3, 3:]
+    assert correlations.across(a, b).r == pytest.approx(expected, abs=1e-5)
+    assert correlations.across(b, a).r == pytest.approx(expected.T, abs=1e-5)
+
+
+def test_a_dead_channel_is_nan_across_blocks() -> None:
+    a, b = noise(23, 3, 4, 4), noise(24, 2, 4, 4)
+    a[1], b[0] = 0.1, float("inf")
+    found = correlations.across(a, b).r
+    assert np.isnan(found).tolist() == [[True, False], [True, True], [True, False]]
+
+
 def test_image_level_correlates_over_pictures() -> None:
     pooled = noise(8, 30, 5)
     assert correlations.image_level(pooled).r == pytest.approx(np.corrcoef(pooled.T.numpy()), abs=1e-5)
@@ -104,6 +175,27 @@ def test_without_the_mean_map_what_all_share_is_gone() -> None:
     before, after = correlations.pearson(values), correlations.pearson(correlations.without_mean_map(values))
     assert before.pairs().mean() > 0.8
     assert abs(after.pairs().mean()) < 0.35
+
+
+def test_a_channel_that_is_the_mean_map_has_nothing_left() -> None:
+    """What remains of equal channels is rounding, whose r would be anything."""
+    values = noise(25, 1, 60).repeat(6, 1) * torch.arange(1.0, 7.0)[:, None]
+    assert correlations.pearson(correlations.without_mean_map(values)).constant.all()
+
+
+def test_without_the_mean_map_is_less_the_first_principal_component() -> None:
+    values = (noise(26, 1, 80) + noise(27, 5, 80)).double().numpy()
+    standard = (values - values.mean(1, keepdims=True)) / np.linalg.norm(values - values.mean(1, keepdims=True), axis=1, keepdims=True)
+    left, sizes, right = np.linalg.svd(standard, full_matrices=False)
+    expected = standard - sizes[0] * np.outer(left[:, 0], right[0])
+    assert correlations.without_mean_map(torch.from_numpy(values)).numpy() == pytest.approx(expected, abs=1e-10)
+
+
+def test_positions_that_tie_all_fire() -> None:
+    values = torch.tensor([[3.0, 3, 3, 1, 0, 0, 0, 0, 0, 0], [3, 0, 0, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0]])
+    found = correlations.jaccard(values.view(3, 2, 5), 0.2)
+    assert found.r[0, 1] == pytest.approx(1 / 3)
+    assert found.constant.tolist() == [False, False, True]
 
 
 def test_the_order_is_a_permutation_with_constants_last_and_friends_together() -> None:
