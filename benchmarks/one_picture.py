@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable
 
 import torch
+
+from inception_viz import images, models
 from inception_viz.activations import capture
 from inception_viz.architecture import describe
 from inception_viz.attributions import from_capture
 from inception_viz.correlations import correlate
-
-from inception_viz import images, models
 
 ROUNDS = 15
 

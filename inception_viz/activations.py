@@ -13,6 +13,11 @@ from inception_viz.models import Model, once_per_model
 from inception_viz.text import message
 
 LOGITS = "logits"
+Tick = Callable[[], None]  # called before every evaluation of the network, or draw of a null; it may raise to stop
+
+
+def no_tick() -> None:
+    """Nobody waits."""
 
 
 class NoSuchClass(VisitorError):

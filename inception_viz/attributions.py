@@ -11,7 +11,7 @@ Whether an attribution is to be believed is tried, not assumed: `faithfulness` t
 the picture.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,10 +23,11 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from inception_viz.activations import Capture, Target, capture, check_target
+from inception_viz.activations import Capture, Target, Tick, capture, check_target, no_tick
 from inception_viz.architecture import Block, describe, traced
 from inception_viz.errors import UnknownChoice
 from inception_viz.models import Model, once_per_model
+from inception_viz.nulls import LEVEL
 from inception_viz.text import message
 
 STEPS = 24
@@ -39,12 +40,6 @@ CUTS = 10  # steps of an insertion or deletion curve
 SUBSETS, GONE = 64, 0.2  # random subsets for infidelity, and the chance of each piece to be in one
 GRID = 14  # places a side for the curves of a pixel map
 NUDGES, RADIUS = 4, 0.02  # nudged pictures for sensitivity, and how far a value may move (in deviations of the training pictures)
-
-Tick = Callable[[], None]  # called before every evaluation of the network; it may raise to stop
-
-
-def _no_tick() -> None:
-    pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +205,7 @@ METHODS: dict[str, Method] = {
 
 
 def attribute(
-    model: Model, inputs: Tensor, target: Target, block: str, method: str, labels: np.ndarray | None = None, tick: Tick = _no_tick
+    model: Model, inputs: Tensor, target: Target, block: str, method: str, labels: np.ndarray | None = None, tick: Tick = no_tick
 ) -> Attribution:
     """What the channels of `block` give to `target` on one picture, `inputs` (1, 3, S, S), by one of METHODS.
 
@@ -292,7 +287,7 @@ PIXEL_METHODS: dict[str, PixelMap] = {
 }
 
 
-def attribute_pixels(model: Model, inputs: Tensor, target: Target, method: str, tick: Tick = _no_tick) -> np.ndarray:
+def attribute_pixels(model: Model, inputs: Tensor, target: Target, method: str, tick: Tick = no_tick) -> np.ndarray:
     """What each place of the picture gives to the target, `(S, S)` float32, by one of PIXEL_METHODS. Raises UnknownChoice, NoSuchClass."""
     if method not in PIXEL_METHODS:
         raise UnknownChoice(found=method, kind=message("method"), allowed=", ".join(PIXEL_METHODS))
@@ -423,7 +418,7 @@ def _faithfulness(values: Values, scores: np.ndarray, sizes: np.ndarray, scaled:
 
 
 def faithfulness(
-    model: Model, inputs: Tensor, target: Target, block: str, given: Attribution, labels: np.ndarray | None = None, tick: Tick = _no_tick
+    model: Model, inputs: Tensor, target: Target, block: str, given: Attribution, labels: np.ndarray | None = None, tick: Tick = no_tick
 ) -> Faithfulness:
     """How the attribution `given` to the channels of `block` fares when channels go, one by one or by the clusters `labels` (C,).
 
@@ -437,7 +432,7 @@ def faithfulness(
     return _faithfulness(values, np.bincount(pieces, given.channels), np.bincount(pieces), False)
 
 
-def pixel_faithfulness(model: Model, inputs: Tensor, target: Target, given: np.ndarray, tick: Tick = _no_tick) -> Faithfulness:
+def pixel_faithfulness(model: Model, inputs: Tensor, target: Target, given: np.ndarray, tick: Tick = no_tick) -> Faithfulness:
     """How a map `given` (S, S) of one of PIXEL_METHODS fares when places of a GRID x GRID raster go.
 
     Single pixels would favour smooth maps: pixels in random order look like noise to the network, and noise hurts it most.
@@ -467,3 +462,61 @@ def sensitivity(explain: Callable[[Tensor], np.ndarray], inputs: Tensor) -> floa
 
     found = captum.metrics.sensitivity_max(explained, inputs, nudged, perturb_radius=RADIUS, n_perturb_samples=NUDGES)
     return float(found)
+
+
+MOST_MISSED = 0.1  # of the target's change from the baseline, that a sum may miss
+MOST_MOVED = 0.5  # relative change of the values, when no pixel moved by more than RADIUS
+
+
+@dataclass(frozen=True, eq=False)
+class Check:
+    """Whether a method is to be believed on this network and picture; `delta` is relative to the target's change, None where no sum was promised."""
+
+    faithfulness: Faithfulness
+    sensitivity: float
+    delta: float | None
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """What is wrong, as marked messages; empty if nothing is."""
+        tests = {
+            message("ranks no better than a random order"): self.faithfulness.p > LEVEL,
+            message("foretells no better than saying nothing"): self.faithfulness.unexplained >= 1,
+            message("does not add up"): self.delta is not None and abs(self.delta) > MOST_MISSED,
+            message("unsteady"): self.sensitivity > MOST_MOVED,
+        }
+        return tuple(words for words, failed in tests.items() if failed)
+
+
+def _evaluations(kinds: Mapping[str, Method] | Mapping[str, PixelMap]) -> int:
+    return sum((2 + NUDGES) * kind.evaluations + FAITHFULNESS_EVALUATIONS for kind in kinds.values())
+
+
+CHECK_EVALUATIONS = {"block": _evaluations(METHODS), "pixels": _evaluations(PIXEL_METHODS)}  # about
+
+
+def checked(
+    model: Model, inputs: Tensor, target: Target, block: str, labels: np.ndarray, tick: Tick = no_tick
+) -> Iterator[tuple[str, Check]]:
+    """Every method of METHODS at a block, tried on one picture; channels go by the clusters `labels` (C,). Raises as `attribute` does."""
+    with torch.inference_mode():
+        whole = float(target.of(model.network(inputs)) - target.of(model.network(torch.zeros_like(inputs))))
+    for method in METHODS:
+
+        def explain(pictures: Tensor, method: str = method) -> np.ndarray:
+            return attribute(model, pictures, target, block, method, labels, tick).channels
+
+        given = attribute(model, inputs, target, block, method, labels, tick)
+        delta = None if given.completeness_delta is None else given.completeness_delta / (abs(whole) or 1)
+        yield method, Check(faithfulness(model, inputs, target, block, given, labels, tick), sensitivity(explain, inputs), delta)
+
+
+def checked_pixels(model: Model, inputs: Tensor, target: Target, tick: Tick = no_tick) -> Iterator[tuple[str, Check]]:
+    """Every method of PIXEL_METHODS, tried on one picture. Raises as `attribute_pixels` does."""
+    for method in PIXEL_METHODS:
+
+        def explain(pictures: Tensor, method: str = method) -> np.ndarray:
+            return attribute_pixels(model, pictures, target, method, tick)
+
+        given = attribute_pixels(model, inputs, target, method, tick)
+        yield method, Check(pixel_faithfulness(model, inputs, target, given, tick), sensitivity(explain, inputs), None)

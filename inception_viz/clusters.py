@@ -6,7 +6,7 @@ whether it is more than chance is another question, asked in `nulls`.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -181,11 +181,6 @@ METHODS: dict[str, Method] = {
     message("average linkage"): Method(_average_linkage, SILHOUETTE),
 }
 DEFAULT = "louvain"
-DEFINITIONS: Mapping[str, str] = {
-    "spatial": message("over the positions of the picture"),
-    "binary": message("by the positions where each fires most (Jaccard)"),
-    "image": message("over several pictures"),
-}
 
 
 def _numbered(labels: np.ndarray) -> np.ndarray:

@@ -138,14 +138,14 @@ def across(a: Tensor, b: Tensor) -> CrossCorrelation:
     return from_cross_moments(cross_moments(samples(a), samples(b)))
 
 
-def image_level(pooled: Tensor) -> Correlation:
+def image_level(pooled: Tensor, change: Callable[[Tensor], Tensor] = lambda values: values) -> Correlation:
     """Pearson's r over pictures of pooled activations `(N, C)` (the "image-level" definition). Raises TooFewPictures below three.
 
     It takes 20 pictures or more to mean anything.
     """
     if len(pooled) < 3:
         raise TooFewPictures(found=len(pooled), allowed=3)
-    return pearson(pooled.T)
+    return pearson(change(pooled.T))
 
 
 def jaccard(activation: Tensor, share: float = TOP_SHARE) -> Correlation:
@@ -196,6 +196,27 @@ TRANSFORMS: Mapping[str, Callable[[Tensor], Tensor]] = {
     message("ranks (Spearman)"): ranks,
     message("without the mean map"): without_mean_map,
 }
+
+DEFINITIONS: Mapping[str, str] = {
+    "spatial": message("over the positions of the picture"),
+    "binary": message("by the positions where each fires most (Jaccard)"),
+    "image": message("over several pictures"),
+}
+Measure = Callable[[Tensor], Correlation]
+
+
+def measure(definition: str = "spatial", transform: str = PLAIN) -> Measure:
+    """How alike channels fire, by one of DEFINITIONS: a function of `(C, H, W)`, for "image" of pooled activations `(N, C)`.
+
+    `transform` is one of TRANSFORMS; the binary definition, which knows only more and less, has no use for it.
+    """
+    change = TRANSFORMS[transform]
+    kinds: Mapping[str, Measure] = {
+        "spatial": lambda activation: pearson(change(samples(activation))),
+        "binary": jaccard,
+        "image": lambda pooled: image_level(pooled, change),
+    }
+    return kinds[definition]
 
 
 def order(correlation: Correlation) -> np.ndarray:

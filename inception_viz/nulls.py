@@ -1,28 +1,79 @@
-"""What r would be by chance: maps that keep their own shape, laid over each other anywhere.
+"""What r would be by chance: three ways to keep everything but what is to be explained, and what a real r means beside them.
 
-A map of an image is smooth, so its positions are no independent samples: two unrelated smooth maps correlate strongly by chance. The shift null
-keeps each map's smoothness and breaks only the alignment: every circular shift of one map against the other is as likely as the real one.
+A map of an image is smooth, so its positions are no independent samples: two unrelated smooth maps correlate strongly by chance. The *shift* null
+keeps each map's smoothness and breaks only the alignment: every circular shift of one map against the other is as likely as the real one. The
+*untrained* null keeps the architecture and the picture and takes away what was learnt. The *pictures* null, for correlation over pictures, gives each
+channel its activations in an order of its own.
 """
 
-from dataclasses import dataclass
+import copy
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.stats import false_discovery_control
 from torch import Tensor
 
-from inception_viz.correlations import FLAT, Correlation, correlate
+from inception_viz.activations import capture
+from inception_viz.correlations import FLAT, Correlation, Measure
+from inception_viz.models import Model, initialise
+from inception_viz.text import message
 
 LEVEL = 0.05
+DRAWS = 19  # the fewest that allow p = 0.05
 ROWS = 64  # channels that are shifted against all others at a time, for memory
+SHIFT, UNTRAINED, PICTURES = "shift", "untrained", "pictures"
+KINDS = {
+    SHIFT: message("shifted maps"),
+    UNTRAINED: message("untrained network"),
+    PICTURES: message("permuted pictures"),
+}
 
 
-def shifted(activation: Tensor, seed: int) -> Correlation:
-    """The correlation of maps `(C, H, W)` that were each shifted round by an offset of their own: one draw of the shift null."""
+def shift(activation: Tensor, seed: int) -> Tensor:
+    """Maps `(C, H, W)`, each shifted round by an offset of its own."""
     generator = np.random.default_rng(seed)
     _, height, width = activation.shape
     rows, columns = generator.integers(0, height, len(activation)), generator.integers(0, width, len(activation))
-    moved = [torch.roll(m, (int(dy), int(dx)), (0, 1)) for m, dy, dx in zip(activation, rows, columns, strict=True)]
-    return correlate(torch.stack(moved))
+    return torch.stack([torch.roll(m, (int(dy), int(dx)), (0, 1)) for m, dy, dx in zip(activation, rows, columns, strict=True)])
+
+
+def permute(pooled: Tensor, seed: int) -> Tensor:
+    """Pooled activations `(N, C)` with every channel's pictures in a random order of its own."""
+    order = np.random.default_rng(seed).permuted(np.tile(np.arange(len(pooled))[:, None], pooled.shape[1]), axis=0)
+    return pooled.gather(0, torch.from_numpy(order).to(pooled.device))
+
+
+def twin(model: Model, seed: int) -> Model:
+    """The same network before any training, with weights drawn from `seed`: same architecture, classes, device and preprocessing."""
+    fresh = initialise(copy.deepcopy(model.network).cpu().float(), seed)
+    network = fresh.to(model.device, model.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    weights = replace(model.weights, name=UNTRAINED, sha256=f"untrained-{seed}", top1=None, measured_on="", random=True)
+    return replace(model, network=network.eval().requires_grad_(False), weights=weights)
+
+
+def untrained(model: Model, inputs: Tensor, count: int = DRAWS) -> Iterator[dict[str, Tensor]]:
+    """Every block's activation `(C, H, W)` of the picture `inputs` (1, 3, S, S), once for each of `count` untrained twins.
+
+    Several pictures `(N, 3, S, S)` give their mean activations `(N, C)` instead.
+    """
+    for seed in range(count):
+        taken = capture(twin(model, seed), inputs, gradients=False).activations
+        yield {name: a[0] if len(a) == 1 else a.mean((2, 3)) for name, a in taken.items()}
+
+
+def draws(kind: str, values: Tensor, measure: Measure, twins: Iterable[Tensor] = (), count: int = DRAWS) -> Iterator[Correlation]:
+    """The similarity `measure` of `values`, (C, H, W) or pooled (N, C), as each draw of one of KINDS gives it.
+
+    For UNTRAINED, of `twins`, what as many untrained twins give on the same picture or pictures.
+    """
+    if kind == UNTRAINED:
+        yield from map(measure, twins)
+        return
+    change = {SHIFT: shift, PICTURES: permute}[kind]
+    for seed in range(count):
+        yield measure(change(values, seed))
 
 
 def shift_p(activation: Tensor) -> np.ndarray:
@@ -47,22 +98,59 @@ def shift_p(activation: Tensor) -> np.ndarray:
     return p.numpy()
 
 
+def rank_p(r: np.ndarray, null: np.ndarray) -> np.ndarray:
+    """p of every value of `r` against pairs `null` (n,) drawn without what is asked for: (1 + those with at least this |r|) / (1 + n); nan stays nan."""
+    least = np.sort(np.abs(null))
+    p = (1 + len(least) - np.searchsorted(least, np.abs(r) - 1e-6)) / (1 + len(least))
+    return np.where(np.isnan(r), np.nan, p).astype(np.float32)
+
+
+def adjusted(p: np.ndarray) -> np.ndarray:
+    """Benjamini & Hochberg's (1995) adjusted p of the values that are not nan: call all up to q, and a share of about q of them is chance."""
+    q = np.full(p.shape, np.nan)
+    known = ~np.isnan(p)
+    if known.any():
+        q[known] = false_discovery_control(p[known].astype(np.float64))
+    return q
+
+
+@dataclass(frozen=True, eq=False)
+class Null:
+    """A similarity as it would be without what is asked for: `first` of `draws`, and as many pairs as that has, taken from all draws in turn."""
+
+    kind: str
+    first: Correlation
+    pairs: np.ndarray
+    draws: int
+
+
+def drawn(kind: str, similarities: Iterable[Correlation]) -> Null:
+    """What several draws of a null hold together. Raises ValueError if there is none."""
+    found = list(similarities)
+    if not found:
+        raise ValueError("a null needs at least one draw")
+    pairs = np.concatenate([s.pairs()[i :: len(found)] for i, s in enumerate(found)])
+    return Null(kind, found[0], pairs, len(found))
+
+
 @dataclass(frozen=True)
 class AgainstChance:
-    """How many pairs of a block are beyond chance: the share of `pairs` with p at most `level` under the shift null.
+    """How many pairs of a block are beyond chance: the `share` of `pairs` with p at most `level`, and the share still called after adjustment.
 
-    By chance that share is about `level`, or less where there are too few shifts for so small a p (`smallest` is the smallest that can be).
+    By chance the first is about `level`, or less where no p is so small (`smallest` is the smallest that can be); the second is 0.
     """
 
     share: float
+    adjusted_share: float
     pairs: int
     level: float
     smallest: float
 
 
-def against_chance(p: np.ndarray, positions: int, level: float = LEVEL) -> AgainstChance:
-    """The share of pairs whose p `(C, C)` is at most `level`; nan where there are no live pairs."""
+def against_chance(p: np.ndarray, smallest: float, level: float = LEVEL) -> AgainstChance:
+    """The shares of pairs whose p `(C, C)`, plain and adjusted, is at most `level`; nan where there are no live pairs."""
     values = p[np.triu_indices(len(p), 1)]
     values = values[~np.isnan(values)]
-    share = float((values <= level).mean()) if len(values) else float("nan")
-    return AgainstChance(share, len(values), level, 1 / positions)
+    if not len(values):
+        return AgainstChance(float("nan"), float("nan"), 0, level, smallest)
+    return AgainstChance(float((values <= level).mean()), float((adjusted(values) <= level).mean()), len(values), level, smallest)

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from inception_viz import clusters as library
+from inception_viz import correlations
 from inception_viz.attributions import cluster_map
 from inception_viz.figures import clusters as drawing
 from pages.shell import controls, frame, results, session, told
@@ -16,7 +17,7 @@ with left:
     name = controls.block(text, analysis)
 with right:
     enough = len(session.current().pictures) >= 3
-    kinds = {key: text(words) for key, words in library.DEFINITIONS.items() if enough or key != "image"}
+    kinds = {key: text(words) for key, words in correlations.DEFINITIONS.items() if enough or key != "image"}
     definition = controls.choice("definition", text("Firing together"), kinds)
 block = analysis.blocks[name]
 similar = results.similarity(text, analysis, name, definition)

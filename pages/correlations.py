@@ -3,9 +3,10 @@
 import numpy as np
 import streamlit as st
 
-from inception_viz.correlations import PLAIN, TRANSFORMS
+from inception_viz import nulls
+from inception_viz.correlations import TRANSFORMS
 from inception_viz.figures import correlations as drawing
-from pages.shell import controls, frame, results, told
+from pages.shell import controls, evidence, frame, results, told
 
 text = frame.open_page("correlations")
 controls.training(text)
@@ -18,8 +19,8 @@ with middle:
     transform = controls.choice("transform", text("Activations"), {key: text(key) for key in TRANSFORMS})
 with right:
     by = controls.choice("order", text("Channels ordered by"), {"branch": text("branch"), "similarity": text("similarity")}, "similarity")
-block, similar = analysis.blocks[name].block, results.correlation(analysis, name, transform)
-order = results.order(analysis, name, transform) if by == "similarity" else np.arange(block.channels)
+block, similar = analysis.blocks[name].block, results.similarity(text, analysis, name, transform=transform)
+order = results.order(analysis, name, similar, transform=transform) if by == "similarity" else np.arange(block.channels)
 
 st.subheader(text("Branch by branch"), anchor=False)
 inside = [order[block.branch_of[order] == i] - branch.start for i, branch in enumerate(block.branches)]
@@ -33,7 +34,7 @@ with left:
 with right:
     st.subheader(text("How r is distributed"), anchor=False)
     parts = {branch.name: similar.part(branch.start, branch.stop).pairs() for branch in block.branches}
-    against, shifted = results.chance(analysis, name)
-    by_chance = shifted if transform == PLAIN else None
-    frame.show(drawing.distribution(parts | {text("all pairs"): similar.pairs()}, text, by_chance), f"correlations-distribution-{name}")
-    told.against_chance(text, against, similar.n)
+    null = evidence.null(text, analysis, name, nulls.SHIFT, transform=transform)
+    p = evidence.pair_p(text, analysis, name, similar, null, "spatial", transform)
+    frame.show(drawing.distribution(parts | {text("all pairs"): similar.pairs()}, text, null.pairs), f"correlations-distribution-{name}")
+    told.against_chance(text, nulls.against_chance(p, 1 / similar.n), similar.n)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from inception_viz import nulls
+from inception_viz.correlations import correlate
 from tests import naive
 
 
@@ -31,7 +32,7 @@ def test_p_is_symmetric_and_never_below_one_in_all_shifts() -> None:
 
 def test_unrelated_maps_are_called_related_at_the_stated_rate() -> None:
     """False discoveries over 200 seeds: a plain test would call far more pairs related, since smooth maps have few independent positions."""
-    shares = [nulls.against_chance(nulls.shift_p(torch.from_numpy(smooth(seed, 12))), 64).share for seed in range(200)]
+    shares = [nulls.against_chance(nulls.shift_p(torch.from_numpy(smooth(seed, 12))), 1 / 64).share for seed in range(200)]
     assert np.mean(shares) == pytest.approx(nulls.LEVEL, abs=0.01)
     plain = [np.mean(np.abs(np.corrcoef(smooth(s, 12).reshape(12, -1))[np.triu_indices(12, 1)]) > 0.246) for s in range(50)]
     assert np.mean(plain) > 3 * nulls.LEVEL
@@ -51,13 +52,13 @@ def test_aligned_maps_are_found_and_others_are_not() -> None:
 
 def test_shifting_keeps_the_maps_and_breaks_their_alignment() -> None:
     maps = torch.from_numpy(np.repeat(smooth(4, 1), 30, 0))
-    real, null = (1.0, nulls.shifted(maps, 0).pairs())
+    real, null = (1.0, correlate(nulls.shift(maps, 0)).pairs())
     assert np.median(np.abs(null)) < 0.5 < real
-    assert np.array_equal(nulls.shifted(maps, 0).r, nulls.shifted(maps, 0).r)
-    assert not np.array_equal(nulls.shifted(maps, 0).r, nulls.shifted(maps, 1).r)
+    assert np.array_equal(correlate(nulls.shift(maps, 0)).r, correlate(nulls.shift(maps, 0)).r)
+    assert not np.array_equal(correlate(nulls.shift(maps, 0)).r, correlate(nulls.shift(maps, 1)).r)
 
 
 def test_without_live_pairs_the_share_is_undefined() -> None:
     p = nulls.shift_p(torch.zeros(3, 4, 4))
     assert np.isnan(p).all()
-    assert np.isnan(nulls.against_chance(p, 16).share)
+    assert np.isnan(nulls.against_chance(p, 1 / 16).share)

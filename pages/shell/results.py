@@ -27,7 +27,6 @@ from inception_viz.errors import Cancelled, VisitorError
 from inception_viz.images import Picture
 from inception_viz.models import Model
 from inception_viz.moments import samples
-from inception_viz.nulls import AgainstChance
 from inception_viz.text import Text
 from pages.shell import session
 
@@ -175,7 +174,7 @@ def _watch(text: Text, device: str, job: Job) -> None:
     place.empty()
 
 
-def _here_or_on_cpu(
+def here_or_on_cpu(
     model: Model, do: Callable[[Model, Progress], Result]
 ) -> tuple[Callable[[Progress], Result], Callable[[Progress], Result] | None]:
     """`do` with the model where it is, and with its copy on the CPU if that is elsewhere."""
@@ -191,7 +190,7 @@ def _analysis_key(model: Model, picture: Picture, target: Target | None) -> Hash
 def analysis(text: Text, target: Target | None = None, picture: Picture | None = None, model_: Model | None = None) -> Analysis:
     """The analysis of the session's picture by the session's model."""
     chosen, used = picture or session.current().picture, model_ or model(text)
-    work, smaller = _here_or_on_cpu(used, lambda on, progress: analyses.analyze(on, chosen, target))
+    work, smaller = here_or_on_cpu(used, lambda on, progress: analyses.analyze(on, chosen, target))
     found = compute(text, used, "analysis", _analysis_key(used, chosen, target), work, smaller=smaller)
     facts = analyses.PictureFacts(chosen.name, chosen.sha256, chosen.width, chosen.height)
     return dataclasses.replace(found, picture=facts)  # equal files share a result, but each visitor's file keeps its own name
@@ -202,18 +201,17 @@ def _clusters(key: str, block: str, definition: str, method: str, count: int | N
     return clusters.find(_correlation, method, count, definition)
 
 
-def similarity(text: Text, analysis: Analysis, block: str, definition: str = "spatial") -> Correlation:
-    """The similarity of a block's channels, in one of the definitions of firing together; "image" needs three pictures or more."""
-    if definition == "binary":
-        return _jaccard(analysis.key, block, analysis.blocks[block].activation)
-    if definition == "image":
-        return correlations.image_level(torch.from_numpy(np.array(pooled(text, block))))
-    return analysis.blocks[block].correlation
-
-
 @st.cache_data(show_spinner=False, max_entries=50)
-def _jaccard(key: str, block: str, _activation: np.ndarray) -> Correlation:
-    return correlations.jaccard(torch.from_numpy(np.array(_activation)))
+def _similarity(key: str, block: str, definition: str, transform: str, _values: np.ndarray) -> Correlation:
+    return correlations.measure(definition, transform)(torch.from_numpy(np.array(_values)))
+
+
+def similarity(text: Text, analysis: Analysis, block: str, definition: str = "spatial", transform: str = correlations.PLAIN) -> Correlation:
+    """The similarity of a block's channels, in one of the definitions of firing together; "image" needs three pictures or more."""
+    if (definition, transform) == ("spatial", correlations.PLAIN):
+        return analysis.blocks[block].correlation
+    values = pooled(text, block) if definition == "image" else analysis.blocks[block].activation
+    return _similarity(similarity_key(analysis, definition), block, definition, transform, values)
 
 
 def similarity_key(analysis: Analysis, definition: str) -> str:
@@ -233,36 +231,26 @@ def clustered(
 
 
 @st.cache_data(show_spinner=False, max_entries=50)
-def _transformed(key: str, block: str, transform: str, _activation: np.ndarray) -> Correlation:
-    return correlations.pearson(correlations.TRANSFORMS[transform](samples(torch.from_numpy(np.array(_activation)))))
-
-
-def correlation(analysis: Analysis, block: str, transform: str = correlations.PLAIN) -> Correlation:
-    """Pearson's r of a block's channels, of their activations as they are or after one of TRANSFORMS."""
-    if transform == correlations.PLAIN:
-        return analysis.blocks[block].correlation
-    return _transformed(analysis.key, block, transform, analysis.blocks[block].activation)
-
-
-@st.cache_data(show_spinner=False, max_entries=100)
-def _chance(key: str, block: str, _activation: np.ndarray) -> tuple[AgainstChance, np.ndarray]:
+def _shift_p(key: str, block: str, transform: str, _activation: np.ndarray) -> np.ndarray:
     activation = torch.from_numpy(np.array(_activation))
-    return nulls.against_chance(nulls.shift_p(activation), activation[0].numel()), nulls.shifted(activation, seed=0).pairs()
+    return nulls.shift_p(correlations.TRANSFORMS[transform](samples(activation)).reshape(activation.shape))
 
 
-def chance(analysis: Analysis, block: str) -> tuple[AgainstChance, np.ndarray]:
-    """How many pairs of a block are beyond the shift null, and r of all pairs in one draw of it."""
-    return _chance(analysis.key, block, analysis.blocks[block].activation)
+def shift_p(analysis: Analysis, block: str, transform: str = correlations.PLAIN) -> np.ndarray:
+    """p of every pair of a block's channels from all shifts, `(C, C)`."""
+    return _shift_p(analysis.key, block, transform, analysis.blocks[block].activation)
 
 
 @st.cache_data(show_spinner=False, max_entries=200)
-def _order(key: str, block: str, transform: str, _correlation: Correlation) -> np.ndarray:
+def _order(key: str, block: str, definition: str, transform: str, _correlation: Correlation) -> np.ndarray:
     return correlations.order(_correlation)
 
 
-def order(analysis: Analysis, block: str, transform: str = correlations.PLAIN) -> np.ndarray:
+def order(
+    analysis: Analysis, block: str, similar: Correlation, definition: str = "spatial", transform: str = correlations.PLAIN
+) -> np.ndarray:
     """An order of the block's channels in which similar ones lie side by side."""
-    return _order(analysis.key, block, transform, correlation(analysis, block, transform))
+    return _order(similarity_key(analysis, definition), block, definition, transform, similar)
 
 
 def pooled(text: Text, block: str) -> np.ndarray:
@@ -277,7 +265,7 @@ def pooled(text: Text, block: str) -> np.ndarray:
         return np.concatenate(rows)
 
     key = ("pooled", used.key, block, tuple(p.sha256 for p in pictures))
-    work, smaller = _here_or_on_cpu(used, pool)
+    work, smaller = here_or_on_cpu(used, pool)
     return compute(text, used, "pooled", key, work, len(pictures), smaller)
 
 
@@ -292,7 +280,7 @@ def attribution(text: Text, analysis: Analysis, block: str, method: str, labels:
     def attribute(on: Model, progress: Progress) -> Attribution:
         return attributions.attribute(on, on.input(picture), target, block, method, labels, progress.tick)
 
-    work, smaller = _here_or_on_cpu(used, attribute)
+    work, smaller = here_or_on_cpu(used, attribute)
     return compute(text, used, "attribution", key, work, entry.evaluations, smaller)
 
 
@@ -308,7 +296,7 @@ def everywhere(text: Text, analysis: Analysis, method: str) -> dict[str, Attribu
         inputs = on.input(picture)
         return {n: attributions.attribute(on, inputs, target, n, method, labels[n], progress.tick).without_maps() for n in analysis.blocks}
 
-    work, smaller = _here_or_on_cpu(used, attribute)
+    work, smaller = here_or_on_cpu(used, attribute)
     key = ("everywhere", analysis.key, method)
     return compute(text, used, "everywhere", key, work, entry.evaluations * len(analysis.blocks), smaller)
 
@@ -320,5 +308,5 @@ def pixel_map(text: Text, analysis: Analysis, method: str) -> np.ndarray:
     def attribute(on: Model, progress: Progress) -> np.ndarray:
         return attributions.attribute_pixels(on, on.input(picture), target, method, progress.tick)
 
-    work, smaller = _here_or_on_cpu(used, attribute)
+    work, smaller = here_or_on_cpu(used, attribute)
     return compute(text, used, "pixels", ("pixels", analysis.key, method), work, attributions.PIXEL_METHODS[method].evaluations, smaller)
