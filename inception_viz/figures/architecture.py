@@ -177,7 +177,7 @@ def _edge(start: tuple[float, float], end: tuple[float, float], colour: str) -> 
 STYLE = (
     ".box{fill:color-mix(in srgb,var(--fill) 26%,transparent);stroke:var(--fill);stroke-width:1.5}.node{cursor:pointer;outline:none}"
     ".node:hover .box,.node:focus .box{stroke-width:3}.selected .box{fill:var(--fill);stroke-width:3}.selected text{fill:#fff}"
-    "text{font:12px system-ui,sans-serif;fill:currentColor;text-anchor:middle}.shape{font-size:11px;opacity:.85}"
+    "text{font:12px 'IBM Plex Sans','IBM Plex Sans Arabic',system-ui,sans-serif;fill:currentColor;text-anchor:middle}.shape{font-size:11px;opacity:.85}"
     ".name{text-anchor:start;font-weight:600}.frame{fill:color-mix(in srgb,currentColor 4%,transparent);stroke:color-mix(in srgb,currentColor 25%,transparent)}"
     ".edge{fill:none;stroke:var(--edge);stroke-width:1.6;opacity:.75}"
 )

@@ -18,7 +18,7 @@ NEUTRAL = "#7d8590"
 POSITIVE, NEGATIVE = "#cf6a00", "#2b7fd0"
 DIVERGING = [[0.0, "#2166ac"], [0.25, "#67a9cf"], [0.5, "#f7f7f7"], [0.75, "#ef8a62"], [1.0, "#b2182b"]]
 SEQUENTIAL = "Viridis"
-FONT = "Noto Sans Arabic, Source Sans, Noto Sans, system-ui, sans-serif"
+FONT = "IBM Plex Sans, IBM Plex Sans Arabic, system-ui, sans-serif"
 
 
 def branch(name: str) -> str:
@@ -39,6 +39,19 @@ def plain(figure: go.Figure, height: int, title: str = "", right_to_left: bool =
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
     )
     return figure
+
+
+def larger(figure: go.Figure, times: float) -> go.Figure:
+    """A copy of the figure with letters `times` as large, and in proportion higher, to be read from the back of a room."""
+    grown = go.Figure(figure)
+    size = grown.layout.font.size or 12
+    grown.update_layout(font_size=size * times, title_font_size=(grown.layout.title.font.size or size) * times)
+    for annotation in grown.layout.annotations:
+        if annotation.font.size:
+            annotation.font.size *= times
+    if grown.layout.height:
+        grown.update_layout(height=grown.layout.height * (1 + times) / 2)
+    return grown
 
 
 def name_rows(figure: go.Figure, names: Sequence[str], right_to_left: bool) -> None:

@@ -1,6 +1,6 @@
 """Pickers that return plain values; what they hold lives in the session, so it survives a change of page."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 import streamlit as st
@@ -10,7 +10,7 @@ from inception_viz.activations import Target
 from inception_viz.analysis import Analysis
 from inception_viz.clusters import METHODS
 from inception_viz.text import Text
-from pages.shell import session
+from pages.shell import links, session
 
 Value = TypeVar("Value")
 
@@ -24,15 +24,34 @@ def _keep(name: str) -> None:
     session.current().choices[name] = st.session_state[_key(name)]
 
 
+def _put(name: str, value: object) -> None:
+    """Choose for the visitor: the widget, if it was drawn before, forgets what it showed."""
+    session.current().choices[name] = value
+    st.session_state.pop(_key(name), None)
+
+
+def _ask_address(name: str, options: Iterable[object]) -> None:
+    """Choose what the address asks for, if it is among the options."""
+    wanted = links.asked(name)
+    if wanted is None:
+        return
+    found = [value for value in options if links.identity(value) == wanted]
+    if found:
+        _put(name, found[0])
+    else:
+        links.refuse(name, wanted)
+
+
 def _remembered(name: str, options: list[Value], default: Value | None) -> int:
     wanted = (session.current().choices.get(name, default), default)
     return next((options.index(value) for value in wanted if value in options), 0)
 
 
 def choice(name: str, label: str, options: Mapping[Value, str], default: Value | None = None, help: str | None = None) -> Value:
-    """One of `options` (value -> words to show), remembered under `name`."""
+    """One of `options` (value -> words to show), remembered under `name` and written into the address."""
     values = list(options)
-    return st.selectbox(
+    _ask_address(name, values)
+    chosen = st.selectbox(
         label,
         values,
         _remembered(name, values, default),
@@ -42,20 +61,42 @@ def choice(name: str, label: str, options: Mapping[Value, str], default: Value |
         args=(name,),
         help=help,
     )
+    links.say(name, chosen)
+    return chosen
 
 
 def some(name: str, label: str, options: list[str], default: list[str]) -> list[str]:
-    """Any number of `options`, remembered under `name`."""
+    """Any number of `options`, remembered under `name` and written into the address."""
+    wanted = links.asked(name)
+    if wanted is not None:
+        parts = [part for part in wanted.split(links.BETWEEN) if part]
+        if set(parts) <= set(options):
+            _put(name, parts)
+        else:
+            links.refuse(name, wanted)
     kept = [o for o in session.current().choices.get(name, default) if o in options]
-    return st.multiselect(label, options, kept, key=_key(name), on_change=_keep, args=(name,))
+    chosen = st.multiselect(label, options, kept, key=_key(name), on_change=_keep, args=(name,))
+    links.say(name, chosen)
+    return chosen
 
 
 def number(name: str, label: str, low: int, high: int, default: int, help: str | None = None) -> int:
-    """A whole number from `low` to `high`, remembered under `name`."""
+    """A whole number from `low` to `high`, remembered under `name` and written into the address."""
     if low >= high:
         return low
+    _ask_address(name, range(low, high + 1))
     kept = min(max(session.current().choices.get(name, default), low), high)
-    return st.slider(label, low, high, kept, key=_key(name), on_change=_keep, args=(name,), help=help)
+    chosen = st.slider(label, low, high, kept, key=_key(name), on_change=_keep, args=(name,), help=help)
+    links.say(name, chosen)
+    return chosen
+
+
+def switch(name: str, label: str, default: bool = False, help: str | None = None) -> bool:
+    """On or off, remembered under `name` and written into the address."""
+    _ask_address(name, (True, False))
+    chosen = st.toggle(label, session.current().choices.get(name, default), key=_key(name), on_change=_keep, args=(name,), help=help)
+    links.say(name, chosen)
+    return chosen
 
 
 def _train() -> None:

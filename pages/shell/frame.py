@@ -6,23 +6,39 @@ from pathlib import Path
 import streamlit as st
 
 from inception_viz import models
-from inception_viz.figures import Figure
+from inception_viz.figures import Figure, colours
 from inception_viz.text import LANGUAGES, Text, message
-from pages.shell import results, session
+from pages.shell import links, results, session
 
 ASSETS = Path(__file__).parent.parent.parent / "assets"
+CARD = 230  # pixels: two beside each other on a small tablet, one on a telephone
+LARGE = 1.35  # how much larger the letters of figures are in the presenter view
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page of the app: its script, its title, what a student sees on it, and one thing to try."""
+    """A page of the app: its script, its title, what a student sees on it, one thing to try, and the group that it belongs to."""
 
     path: str
     title: str
     what: str
     attempt: str
+    group: str = ""
 
 
+GROUPS = {
+    "look": message("Look inside"),
+    "chance": message("Is it real?"),
+    "laboratory": message("Section 3 laboratory"),
+    "build": message("Build"),
+    "class": message("In class"),
+}
+_PLACES = {
+    "chance": ("statistics", "knockouts", "validation", "localisation", "coincidence"),
+    "laboratory": ("cost", "waste", "overfitting", "sparsity", "dense_blocks", "connections"),
+    "build": ("topology", "construction", "trial"),
+    "class": ("lessons", "glossary", "report"),
+}
 PAGES: dict[str, Page] = {
     "home": Page(
         "app.py",
@@ -64,32 +80,84 @@ PAGES: dict[str, Page] = {
     ),
 }
 
-_DIRECTION = """export default function({data}) {
-  const page = document.documentElement;
+_DOCUMENT = """export default function({data}) {
+  const page = document.documentElement, history = window.history;
   page.lang = data.lang;
   page.dir = data.dir;
+  page.classList.toggle("presenter", data.presenter);
   if (navigator.language !== data.lang) {
     Object.defineProperty(navigator, "language", {get: () => data.lang, configurable: true});
     window.dispatchEvent(new Event("languagechange"));
   }
+  if (!window.oneEntryAPage) {  // a choice is not a step back: only another page is
+    const push = history.pushState.bind(history);
+    history.pushState = (state, title, to) => {
+      const same = to && new URL(to, location.href).pathname === location.pathname;
+      (same ? history.replaceState.bind(history) : push)(state, title, to);
+    };
+    window.oneEntryAPage = true;
+  }
+  const theme = data.theme && data.theme[0].toUpperCase() + data.theme.slice(1), place = "stActiveTheme-" + location.pathname + "-v2";
+  if (theme && data.theme !== data.shown && sessionStorage.getItem(place) !== theme) {  // what Streamlit's own menu does, then once anew
+    sessionStorage.setItem(place, theme);
+    localStorage.setItem(place, JSON.stringify(theme));
+    location.reload();
+  }
 }"""
-_direction = st.components.v2.component("direction", js=_DIRECTION)
+_document = st.components.v2.component("document", js=_DOCUMENT)
+
+
+def group_of(word: str) -> str:
+    """The group of a page: its own, or the one where its word is at home."""
+    return PAGES[word].group or next((group for group, words in _PLACES.items() if word in words), "look")
+
+
+def grouped() -> dict[str, list[Page]]:
+    """The pages of every group that has any, in the order of the groups; the front door is in none."""
+    words = [word for word in PAGES if word != "home"]
+    found = {group: [PAGES[word] for word in words if group_of(word) == group] for group in GROUPS}
+    return {group: pages for group, pages in found.items() if pages}
 
 
 def _style(text: Text) -> None:
     sheets = ["style.css"] + (["right-to-left.css"] if text.direction == "rtl" else [])
-    st.html("<style>" + "".join((ASSETS / sheet).read_text(encoding="utf-8") for sheet in sheets) + "</style>")
-    _direction(data={"lang": text.language, "dir": text.direction}, key="direction")
+    sheets += ["presenter.css"] if session.current().presenter else []
+    branches = "".join(f"--branch-{i}:{colour};" for i, colour in enumerate(list(colours.BRANCH.values())[:4], 1))
+    st.html(f"<style>:root{{{branches}}}" + "".join((ASSETS / sheet).read_text(encoding="utf-8") for sheet in sheets) + "</style>")
+    chosen = session.current()
+    _document(
+        data={
+            "lang": text.language,
+            "dir": text.direction,
+            "presenter": chosen.presenter,
+            "theme": chosen.theme,
+            "shown": st.context.theme.type,
+        },
+        key="document",
+    )
+
+
+def _present() -> None:
+    session.current().presenter = st.session_state["presenter"]
 
 
 def _sidebar(text: Text) -> None:
+    chosen = session.current()
     with st.sidebar:
         st.segmented_control(
             "Language · اللغة", list(LANGUAGES), format_func=LANGUAGES.__getitem__, default=text.language, required=True, key="language",
             on_change=session.choose_language,
         )  # fmt: skip
-        for page in PAGES.values():
-            st.page_link(page.path, label=text(page.title))
+        st.page_link(PAGES["home"].path, label=text("Picture and network"))
+        for group, pages in grouped().items():
+            with st.container(key=f"group {group}", gap=None):
+                st.caption(text(GROUPS[group]))
+                for page in pages:
+                    st.page_link(page.path, label=text(page.title))
+        with st.container(key="view", gap="small"):
+            st.caption(text("This view"))
+            links.copy(text)
+            st.toggle(text("Presenter view: large type"), chosen.presenter, key="presenter", on_change=_present)
 
 
 def _banner(text: Text) -> None:
@@ -110,32 +178,36 @@ def open_page(word: str) -> Text:
     page = PAGES[word]
     text = Text(session.current().language)
     st.set_page_config(page_title=text(page.title), page_icon=str(ASSETS / "favicon.png"), layout="wide")
+    with st.container(key="masthead", gap="small"):
+        st.title(text(page.title), anchor=False)
+        st.markdown(text(page.what))
+    links.open_view(text, word, st.container(key="notices"))
     _style(text)
     _sidebar(text)
-    st.title(text(page.title), anchor=False)
-    st.markdown(text(page.what))
     st.info(text("Try this: {attempt}", attempt=text(page.attempt)))
     _banner(text)
     return text
 
 
 def show(figure: Figure, name: str) -> None:
-    """A figure with a button to save it as SVG under `name`."""
+    """A figure with a button to save it as SVG under `name`; its letters grow in the presenter view."""
     config = {
         "displaylogo": False,
         "toImageButtonOptions": {"format": "svg", "filename": name},
         "modeBarButtonsToRemove": ["select2d", "lasso2d"],
     }
-    st.plotly_chart(figure, key=name, config=config)
+    st.plotly_chart(colours.larger(figure, LARGE) if session.current().presenter else figure, key=name, config=config)
 
 
 def signposts(text: Text) -> None:
-    """A card for every other page: where it leads, and what is seen there."""
-    others = [page for word, page in PAGES.items() if word != "home"]
-    for column, page in zip(st.columns(len(others)), others, strict=True):
-        with column.container(border=True, height="stretch", key=f"signpost {page.title}"):
-            st.page_link(page.path, label=f"**{text(page.title)}**")
-            st.caption(text(page.what))
+    """A card for every other page, group by group: where it leads, and what is seen there."""
+    for group, pages in grouped().items():
+        st.markdown(f"**{text(GROUPS[group])}**")
+        with st.container(horizontal=True, gap="small", key=f"signposts {group}"):
+            for page in pages:
+                with st.container(border=True, height="stretch", width=CARD, key=f"signpost {page.title}", gap="xsmall"):
+                    st.page_link(page.path, label=f"**{text(page.title)}**")
+                    st.caption(text(page.what))
 
 
 def download(label: str, data: str | bytes, file_name: str, mime: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from inception_viz import images
 from inception_viz.images import Picture
@@ -31,7 +32,11 @@ class File:
 
 @dataclass
 class Session:
-    """One visitor's choices. `file` holds weights of their own; `pictures` are in the order of upload, `shown` is the one on show."""
+    """One visitor's choices. `file` holds weights of their own; `pictures` are in the order of upload, `shown` is the one on show.
+
+    `page` is the one opened last; `asked` holds what the address asks of controls that have not been drawn yet,
+    `said` what was written into it last (see `links`).
+    """
 
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     language: str = "en"
@@ -43,6 +48,12 @@ class Session:
     pictures: list[Picture] = field(default_factory=list)
     shown: int = 0
     choices: dict[str, Any] = field(default_factory=dict)
+    page: str | None = None
+    asked: dict[str, str] = field(default_factory=dict)
+    said: dict[str, str] = field(default_factory=dict)
+    theme: str | None = None
+    presenter: bool = False
+    notices: DeltaGenerator | None = None
 
     @property
     def picture(self) -> Picture:
@@ -84,12 +95,10 @@ def current() -> Session:
     new = KEY not in st.session_state
     session: Session = st.session_state.setdefault(KEY, Session())
     asked = st.query_params.get("lang")
-    if asked in LANGUAGES:
+    if new and asked in LANGUAGES:
         session.language = asked
     elif new and (st.context.locale or "").startswith("ar"):
         session.language = "ar"
-    if st.query_params.get("lang") != session.language:
-        st.query_params["lang"] = session.language
     return session
 
 
