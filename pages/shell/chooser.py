@@ -164,7 +164,7 @@ def pictures(text: Text) -> None:
         row = st.container(horizontal=True, gap="xsmall")
         for name, entry in images.samples().items():
             with row.container(width=THUMBNAIL):
-                st.image(results.thumbnail(session.sample(name)), width="stretch")
+                st.image(results.thumbnail(session.sample(name)), width="stretch", alt=text(entry.title))
                 st.button(
                     text(entry.title),
                     key=f"sample {name}",
@@ -187,7 +187,7 @@ def pictures(text: Text) -> None:
         for index, picture in enumerate(chosen.pictures):
             kind: Literal["primary", "secondary"] = "primary" if index == chosen.shown else "secondary"
             with row.container(width=THUMBNAIL):
-                st.image(results.thumbnail(picture), width="stretch")
+                st.image(results.thumbnail(picture), width="stretch", alt=picture.name)
                 st.button(
                     text("Look at {n}", n=index + 1), key=f"picture {index}", on_click=_show, args=(index,), type=kind, width="stretch"
                 )
@@ -198,7 +198,8 @@ def answer(text: Text) -> None:
     found = results.analysis(text)
     left, right = st.columns([1, 2], gap="large")
     with left:
-        st.image(found.view, caption=text("What the network sees: {side} x {side} pixels", side=found.view.shape[0]), width="stretch")
+        seen = text("What the network sees: {side} x {side} pixels", side=found.view.shape[0])
+        st.image(found.view, caption=seen, width="stretch", alt=seen)
     with right:
         st.subheader(text("What the network says"), anchor=False)
         frame.show(drawing.predictions(found.predictions, text), "predictions")

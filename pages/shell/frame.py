@@ -6,7 +6,7 @@ from pathlib import Path
 import streamlit as st
 
 from inception_viz import models
-from inception_viz.figures import Figure, colours
+from inception_viz.figures import Figure, alternative, colours
 from inception_viz.text import LANGUAGES, Text, message
 from pages.shell import links, results, session
 
@@ -190,13 +190,15 @@ def open_page(word: str) -> Text:
 
 
 def show(figure: Figure, name: str) -> None:
-    """A figure with a button to save it as SVG under `name`; its letters grow in the presenter view."""
+    """A figure with a button to save it as SVG under `name`, and told in words; its letters grow in the presenter view."""
     config = {
         "displaylogo": False,
         "toImageButtonOptions": {"format": "svg", "filename": name},
         "modeBarButtonsToRemove": ["select2d", "lasso2d"],
     }
-    st.plotly_chart(colours.larger(figure, LARGE) if session.current().presenter else figure, key=name, config=config)
+    chosen = session.current()
+    told = alternative.describe(figure, Text(chosen.language))
+    st.plotly_chart(colours.larger(figure, LARGE) if chosen.presenter else figure, key=name, config=config, alt=told)
 
 
 def signposts(text: Text) -> None:

@@ -1,0 +1,92 @@
+"""What a person meets: nobody is shut out by a page, a link opens what it was copied from, a phone shows it all, and nothing comes from outside."""
+
+import json
+import re
+from pathlib import Path
+
+import axe_playwright_python
+import pytest
+from playwright.sync_api import Page, expect
+
+from pages.shell.frame import PAGES
+from tests.e2e.conftest import DONE, Visit
+
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+ASK = "async (rules) => (await axe.run(document, {resultTypes: ['violations'], ...(rules && {runOnly: rules})})).violations"
+GRAVE = ("serious", "critical")
+
+
+def settled(page: Page) -> Page:
+    page.wait_for_selector(DONE)
+    page.locator("h1").wait_for()
+    page.wait_for_selector(DONE)
+    return page
+
+
+def grave(page: Page, rules: list[str] | None = None) -> list[str]:
+    """What axe-core finds to shut people out, each with the piece of the page."""
+    found = [v for v in page.evaluate(ASK, rules) if v["impact"] in GRAVE]
+    return [f"{v['id']}: {node['html'][:200]}" for v in found for node in v["nodes"]]
+
+
+@pytest.mark.parametrize("word", list(PAGES))
+def test_nobody_is_shut_out_of_a_page_in_either_language_or_theme(visit: Visit, word: str) -> None:
+    page = settled(visit("/" if word == "home" else f"/{word}"))
+    page.evaluate(AXE)
+    assert grave(page) == []
+    page.emulate_media(color_scheme="dark")
+    assert grave(page, ["color-contrast"]) == []
+    page.locator("[data-testid=stSidebar]").get_by_text("العربية", exact=True).click()
+    expect(page.locator("html")).to_have_attribute("dir", "rtl")
+    settled(page)
+    assert grave(page) == []
+    page.emulate_media(color_scheme="light")
+    assert grave(page, ["color-contrast"]) == []
+
+
+def test_a_copied_link_opens_the_same_view_for_somebody_else(visit: Visit) -> None:
+    page = settled(visit("/clusters?block=5b&picture=flower&lang=ar", theme="dark"))
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="انسخ رابط هذا العرض").click()
+    expect(page.get_by_text("نُسخ", exact=True)).to_be_visible()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    other = settled(visit(re.sub(r"^http://[^/]+", "", copied), theme="light"))
+    expect(other.locator("html")).to_have_attribute("lang", "ar")
+    expect(other.get_by_role("combobox").first).to_have_value(re.compile("5b"))
+    expect(other.locator("[data-testid=stApp]")).to_have_css("color-scheme", "dark")
+    assert other.url == copied
+
+
+def test_the_browsers_back_returns_to_the_page_before_not_to_the_choice_before(visit: Visit) -> None:
+    page = settled(visit("/correlations?lang=en"))
+    page.get_by_role("combobox").first.click()
+    page.get_by_role("option", name=re.compile("5b")).click()
+    expect(page).to_have_url(re.compile("block=5b"))
+    page.locator("[data-testid=stSidebar]").get_by_role("link", name="Clusters").click()
+    expect(page.locator("h1")).to_have_text("Clusters")
+    settled(page)
+    page.go_back()
+    expect(page.locator("h1")).to_have_text("Correlations")
+    settled(page)
+    expect(page).to_have_url(re.compile("/correlations.*block=5b"))
+
+
+@pytest.mark.parametrize("language", ["en", "ar"])
+def test_a_telephone_shows_the_first_page_without_scrolling_sideways_and_in_the_fonts_that_come_along(visit: Visit, language: str) -> None:
+    page = settled(visit(f"/?lang={language}", width=390, height=844))
+    settled(page)
+    wide = page.evaluate("[document.documentElement.scrollWidth, document.querySelector('[data-testid=stMain]').scrollWidth]")
+    assert max(wide) <= 390
+    fonts = page.evaluate("document.fonts.ready.then(() => [...document.fonts].filter(f => f.status === 'loaded').map(f => f.family))")
+    assert "IBM Plex Sans" in json.dumps(fonts)
+    assert language == "en" or "IBM Plex Sans Arabic" in json.dumps(fonts)
+
+
+def test_nothing_comes_from_outside(visit: Visit, server: str) -> None:
+    page = settled(visit("/"))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.reload()
+    settled(page)
+    assert asked
+    assert [url for url in asked if not url.startswith((server, "data:", "blob:"))] == []
