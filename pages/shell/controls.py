@@ -24,7 +24,7 @@ def _keep(name: str) -> None:
     session.current().choices[name] = st.session_state[_key(name)]
 
 
-def _put(name: str, value: object) -> None:
+def put(name: str, value: object) -> None:
     """Choose for the visitor: the widget, if it was drawn before, forgets what it showed."""
     session.current().choices[name] = value
     st.session_state.pop(_key(name), None)
@@ -37,7 +37,7 @@ def _ask_address(name: str, options: Iterable[object]) -> None:
         return
     found = [value for value in options if links.identity(value) == wanted]
     if found:
-        _put(name, found[0])
+        put(name, found[0])
     else:
         links.refuse(name, wanted)
 
@@ -71,7 +71,7 @@ def some(name: str, label: str, options: list[str], default: list[str]) -> list[
     if wanted is not None:
         parts = [part for part in wanted.split(links.BETWEEN) if part]
         if set(parts) <= set(options):
-            _put(name, parts)
+            put(name, parts)
         else:
             links.refuse(name, wanted)
     kept = [o for o in session.current().choices.get(name, default) if o in options]

@@ -78,6 +78,18 @@ PAGES: dict[str, Page] = {
         message("What each cluster and each branch gives to the class: bars to one side speak for it, to the other against it."),
         message("Set the class against its strongest rival: which cluster makes the difference?"),
     ),
+    "lessons": Page(
+        "pages/lessons.py",
+        message("Lessons"),
+        message("Seven steps through Section 3 of “Going Deeper with Convolutions”: predict first, then see what the network says."),
+        message("Let the class vote before you show the answer; the presenter view in the sidebar is made for the projector."),
+    ),
+    "glossary": Page(
+        "pages/glossary.py",
+        message("Glossary"),
+        message("The words of the field in English and Arabic, and what they mean on these pages."),
+        message("Cover one column and name the terms of the other."),
+    ),
 }
 
 _DOCUMENT = """export default function({data}) {
