@@ -212,7 +212,7 @@ def arrays(analysis: Analysis) -> dict[str, np.ndarray]:
     }
 
 
-def _replace(path: Path, data: bytes) -> None:
+def replace(path: Path, data: bytes) -> None:
     """Write aside, then rename: a full disk harms no older file."""
     aside = path.with_name(path.name + ".partial")
     try:
@@ -228,6 +228,6 @@ def write(analysis: Analysis, clusters: Mapping[str, Clusters], folder: Path) ->
     packed = io.BytesIO()
     np.savez_compressed(packed, allow_pickle=False, **arrays(analysis))
     folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / "analysis.json", json.dumps(told, ensure_ascii=False, indent=1, allow_nan=False).encode())
-    _replace(folder / "arrays.npz", packed.getvalue())
+    replace(folder / "analysis.json", json.dumps(told, ensure_ascii=False, indent=1, allow_nan=False).encode())
+    replace(folder / "arrays.npz", packed.getvalue())
     return told

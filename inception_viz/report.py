@@ -1,16 +1,40 @@
-"""The figures of an analysis as HTML files that open without a server and without a network."""
+"""An analysis to take away: figures as HTML files, one self-contained report in every language, and a bundle that lets others repeat it."""
 
-from collections.abc import Iterator, Mapping
+import base64
+import io
+import json
+import platform
+import tomllib
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
+import numpy as np
+import torch
+from jinja2 import Environment, FileSystemLoader
+
+from inception_viz import analysis as analyses
+from inception_viz import nulls, validation
 from inception_viz.analysis import Analysis, BlockAnalysis
 from inception_viz.attributions import cluster_map
-from inception_viz.clusters import Clusters, branch_table
-from inception_viz.correlations import order
-from inception_viz.figures import Figure, attributions, clusters, colours, correlations
-from inception_viz.text import Text
+from inception_viz.clusters import SEED, Clusters, branch_table
+from inception_viz.correlations import correlate, order
+from inception_viz.figures import Figure, attributions, clusters, colours, correlations, pictures
+from inception_viz.nulls import AgainstChance
+from inception_viz.text import LANGUAGES, Text
+from inception_viz.validation import ClusterTests
 
+ROOT = Path(__file__).parent.parent
 MOST_MAPS = 8
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "networkx", "scikit-learn", "captum")
+FONTS = (
+    ("IBM Plex Sans", 400, "ibm-plex-sans-latin-400-normal"),
+    ("IBM Plex Sans", 600, "ibm-plex-sans-latin-600-normal"),
+    ("IBM Plex Sans Arabic", 400, "ibm-plex-sans-arabic-arabic-400-normal"),
+    ("IBM Plex Sans Arabic", 600, "ibm-plex-sans-arabic-arabic-600-normal"),
+)
 
 
 def _figures(analysis: Analysis, block: BlockAnalysis, found: Clusters, text: Text) -> Iterator[tuple[str, Figure]]:
@@ -39,3 +63,273 @@ def write_figures(analysis: Analysis, found: Mapping[str, Clusters], text: Text,
             figure.write_html(path, include_plotlyjs="directory", config={"displaylogo": False})
             written.append(path)
     return written
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What chance would give: for every block `p` of all pairs `(C, C)` under the shift null and how many are beyond it, for `block` also `tests`."""
+
+    p: Mapping[str, np.ndarray]
+    against: Mapping[str, AgainstChance]
+    block: str
+    tests: ClusterTests
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Everything that a report tells: the analysis, the clusters of every block, and their evidence."""
+
+    analysis: Analysis
+    clusters: Mapping[str, Clusters]
+    evidence: Evidence
+
+
+def steps(analysis: Analysis) -> int:
+    """How often `make` ticks."""
+    return 2 * len(analysis.blocks) + nulls.DRAWS
+
+
+def make(analysis: Analysis, method: str, count: int | None, block: str, tick: Callable[[], None] = lambda: None) -> Report:
+    """Cluster every block, and set pairs and the clusters of `block` against shifted maps. Raises UnknownChoice or TooManyClusters."""
+    analysis.architecture.block(block)
+    found: dict[str, Clusters] = {}
+    for name, clustered in analyses.clustered(analysis, method, count):
+        tick()
+        found[name] = clustered
+    p = {}
+    for name, one in analysis.blocks.items():
+        tick()
+        p[name] = nulls.shift_p(torch.from_numpy(np.array(one.activation)))
+    against = {name: nulls.against_chance(values, 1 / analysis.blocks[name].correlation.n) for name, values in p.items()}
+    activation = torch.from_numpy(np.array(analysis.blocks[block].activation))
+    draws = nulls.draws(nulls.SHIFT, activation, correlate)
+    tests = validation.cluster_tests(found[block], analysis.blocks[block].correlation, draws, tick)
+    return Report(analysis, found, Evidence(p, against, block, tests))
+
+
+def versions() -> dict[str, str]:
+    """What the numbers depend on: this project, Python, and the packages that compute."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return {"inception-viz": project["version"], "python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
+
+
+def command(report: Report) -> str:
+    """The command that makes the same report, but for files of one's own."""
+    analysis, found = report.analysis, report.clusters[report.evidence.block]
+    told = f"python -m inception_viz report PICTURE --out DIR --model {analysis.model.architecture} --weights '{analysis.model.weights}'"
+    told += f" --target {analysis.target.index}" + (f" --against {analysis.target.against}" if analysis.target.against is not None else "")
+    told += f" --method '{found.method}' --block {report.evidence.block}"
+    return told + (f" --clusters {found.count}" if found.criterion == "chosen" else "")
+
+
+def _listed(values: np.ndarray) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in values]
+
+
+def summary(report: Report) -> dict:
+    """The contract of `analysis.json`, with `repeat` and, for every block, `against_chance`; `cluster_tests` for the block that was tested."""
+    evidence = report.evidence
+    told = analyses.summary(report.analysis, report.clusters)
+    told["repeat"] = {"command": command(report), "versions": versions(), "seeds": {"louvain": SEED, "shifts": list(range(nulls.DRAWS))}}
+    for block in told["blocks"]:
+        found = evidence.against[block["name"]]
+        block["against_chance"] = {
+            "null": nulls.SHIFT, "pairs": found.pairs, "level": found.level, "smallest_p": found.smallest,
+            "share": None if np.isnan(found.share) else found.share,
+            "share_adjusted": None if np.isnan(found.adjusted_share) else found.adjusted_share,
+        }  # fmt: skip
+        if block["name"] == evidence.block:
+            tests = evidence.tests
+            block["cluster_tests"] = {
+                "null": nulls.SHIFT, "draws": tests.draws, "mean_r": _listed(tests.mean_r), "p": _listed(tests.p), "q": _listed(tests.q),
+            }  # fmt: skip
+    return told
+
+
+def arrays(report: Report) -> dict[str, np.ndarray]:
+    """The arrays of the analysis, and `<block>/p` (C, C) float32."""
+    return analyses.arrays(report.analysis) | {f"{name}/p": p for name, p in report.evidence.p.items()}
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _facts(report: Report, text: Text) -> list[tuple[str, str]]:
+    analysis, found = report.analysis, report.clusters[report.evidence.block]
+    target, names = analysis.target, analysis.class_names[text.language]
+    against = "" if target.against is None else f" – {names[target.against]}"
+    return [
+        (text("Picture"), f"{analysis.picture.name}, {analysis.picture.width} × {analysis.picture.height}"),
+        (text("SHA-256 of the picture"), analysis.picture.sha256),
+        (text("Network"), analysis.model.architecture),
+        (text("Weights"), analysis.model.weights),
+        (text("SHA-256 of the weights"), analysis.model.weights_sha256),
+        (text("Device"), f"{analysis.model.device}, {analysis.model.dtype}"),
+        (text("Class to explain"), names[target.index] + against),
+        (text("How clusters are found"), f"{text(found.method)} ({text(found.criterion)})"),
+        (text("Attribution"), text("gradient x activation")),
+        (text("Seeds"), f"Louvain {SEED}; {text('shifted maps')} 0–{nulls.DRAWS - 1}"),
+        (text("Versions"), ", ".join(f"{name} {version}" for name, version in versions().items())),
+        (text("The same again"), command(report)),
+    ]
+
+
+def _words(report: Report, text: Text) -> dict[str, str]:
+    side = report.analysis.view.shape[0]
+    return {
+        "title": text("What fires together"),
+        "what": text(
+            "How the channels of every block answered one picture, which of them fire together, and what that gives to the class."
+        ),
+        "seen": text("What the network sees: {side} x {side} pixels", side=side),
+        "says": text("What the network says"),
+        "repeat": text("To repeat it"),
+        "bundle": text("The data beside this report (report.json, arrays.npz) hold every number that is told here."),
+        "chance": text("Against chance"),
+        "chance_what": text(
+            "Smooth maps correlate by chance. p: the share of all shifts of one map against the other with at least this |r|; adjusted: for many tests."
+        ),
+        "clusters": text("Clusters"),
+        "cluster": text("Cluster"),
+        "branches": text("Over the branches"),
+        "channels": text("Channels"),
+        "gives": text("Given to the target, logits"),
+    }
+
+
+def _chance_rows(report: Report, text: Text) -> list[list[str]]:
+    return [
+        [name, f"{found.pairs:,}", str(report.analysis.blocks[name].correlation.n), f"{found.smallest:.3f}",
+         "–" if found.smallest > found.level else f"{found.share:.1%}", "–" if found.smallest > found.level else f"{found.adjusted_share:.1%}"]
+        for name, found in report.evidence.against.items()
+    ]  # fmt: skip
+
+
+def _rounded(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.2f}"
+
+
+def _cluster_rows(report: Report, name: str, text: Text) -> list[dict]:
+    block, found = report.analysis.blocks[name], report.clusters[name]
+    table, gives = branch_table(found, block.block), block.attribution.by_cluster(found.labels)
+    most = max(1, int(table.sum(1).max(initial=1)))
+    tests = report.evidence.tests if name == report.evidence.block else None
+    return [
+        {
+            "number": k + 1,
+            "parts": [
+                (f"{100 * n / most:.2f}", colours.branch(b.name)) for n, b in zip(table[k].tolist(), block.block.branches, strict=True)
+            ],
+            "parts_told": ", ".join(f"{b.name}: {n}" for n, b in zip(table[k].tolist(), block.block.branches, strict=True)),
+            "channels": int(table[k].sum()),
+            "gives": f"{gives[k]:+.2f}",
+            "p": _rounded(tests.p[k]) if tests else "",
+            "q": _rounded(tests.q[k]) if tests else "",
+        }
+        for k in range(found.count)
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """The pictures of a block, drawn once for all languages."""
+
+    matrix: str
+    maps: tuple[str, ...]
+
+
+def _drawn(report: Report, name: str) -> _Drawn:
+    block, found, view = report.analysis.blocks[name], report.clusters[name], report.analysis.view
+    maps = [cluster_map(block.activation, found.members(k)) for k in range(min(found.count, MOST_MAPS))]
+    return _Drawn(
+        _base64(pictures.matrix(block.correlation.r, order(block.correlation))), tuple(_base64(pictures.overlay(view, m)) for m in maps)
+    )
+
+
+def _block(report: Report, name: str, drawn: _Drawn, text: Text) -> dict:
+    block, found = report.analysis.blocks[name], report.clusters[name]
+    tested = name == report.evidence.block
+    return {
+        "title": text("Block {name} has {n} channels", name=name, n=block.block.channels),
+        "told": text("{clusters} clusters, silhouette {score}; n = {n} positions; {constant} constant channels.", clusters=found.count,
+                     score=_rounded(found.score), n=block.correlation.n, constant=int(block.correlation.constant.sum())),
+        "matrix": drawn.matrix,
+        "matrix_told": text("Correlations of all channels, similar ones side by side: red 1, white 0, blue -1, grey: constant."),
+        "key": [(b.name, colours.branch(b.name)) for b in block.block.branches],
+        "clusters": _cluster_rows(report, name, text),
+        "tested": text("p: clusters of shifted maps that are as large and as tight, in {n} draws; q: adjusted for many clusters.",
+                       n=report.evidence.tests.draws) if tested else "",
+        "maps": [{"data": data, "told": text("cluster {n}", n=k + 1)} for k, data in enumerate(drawn.maps)],
+    }  # fmt: skip
+
+
+def _page(report: Report, drawn: Mapping[str, _Drawn], language: str) -> dict:
+    text, top = Text(language), report.analysis.predictions[0].probability
+    return {
+        "language": language,
+        "name": LANGUAGES[language],
+        "direction": text.direction,
+        "words": _words(report, text),
+        "facts": _facts(report, text),
+        "predictions": [
+            {"name": p.names[language], "width": f"{100 * p.probability / top:.1f}", "told": f"{p.probability:.1%}"}
+            for p in report.analysis.predictions
+        ],
+        "chance_heads": [
+            text("Block"),
+            text("Pairs"),
+            text("Positions (n)"),
+            text("Smallest p there can be"),
+            text("p up to 5%"),
+            text("Adjusted"),
+        ],
+        "chance_rows": _chance_rows(report, text),
+        "blocks": [_block(report, name, one, text) for name, one in drawn.items()],
+    }
+
+
+def html(report: Report, first: str = "en") -> str:
+    """The report as one file that needs no network and no script: every language in it, `first` on show. Whatever came from outside is escaped."""
+    drawn = {name: _drawn(report, name) for name in report.analysis.blocks}
+    template = Environment(loader=FileSystemLoader(ROOT / "assets"), autoescape=True).get_template("report.html")
+    return template.render(
+        first=first,
+        title=f"Inception Viz: {report.analysis.picture.name}",
+        view=_base64(pictures.photograph(report.analysis.view)),
+        pages=[_page(report, drawn, language) for language in LANGUAGES],
+        fonts=[{"family": f, "weight": w, "data": _base64((ROOT / "static" / f"{file}.woff2").read_bytes())} for f, w, file in FONTS],
+        stripe=list(colours.BRANCH.values())[:4],
+        blue=colours.BRANCH["1x1"],
+    )
+
+
+def _json(report: Report) -> bytes:
+    return json.dumps(summary(report), ensure_ascii=False, indent=1, allow_nan=False).encode()
+
+
+def _npz(report: Report) -> bytes:
+    packed = io.BytesIO()
+    np.savez_compressed(packed, allow_pickle=False, **arrays(report))
+    return packed.getvalue()
+
+
+def files(report: Report, first: str = "en") -> dict[str, bytes]:
+    """`report.html`, `report.json` and `arrays.npz`."""
+    return {"report.html": html(report, first).encode(), "report.json": _json(report), "arrays.npz": _npz(report)}
+
+
+def zipped(written: Mapping[str, bytes]) -> bytes:
+    """Files in one archive."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, data in written.items():
+            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
+    return out.getvalue()
+
+
+def write(report: Report, folder: Path, first: str = "en") -> None:
+    """Write all three files into `folder`; a full disk harms no older file. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files(report, first).items():
+        analyses.replace(folder / name, data)

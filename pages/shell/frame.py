@@ -84,6 +84,12 @@ PAGES: dict[str, Page] = {
         message("Seven steps through Section 3 of “Going Deeper with Convolutions”: predict first, then see what the network says."),
         message("Let the class vote before you show the answer; the presenter view in the sidebar is made for the projector."),
     ),
+    "report": Page(
+        "pages/report.py",
+        message("Report"),
+        message("Everything about this picture in one file to keep, to print or to hand in, with the data to repeat it."),
+        message("Make a report of your own photo and open it with the network cable pulled."),
+    ),
     "glossary": Page(
         "pages/glossary.py",
         message("Glossary"),
