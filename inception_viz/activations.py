@@ -70,6 +70,12 @@ def _extractor(model: Model) -> fx.GraphModule:
     return module
 
 
+def answers(model: Model, inputs: Tensor) -> Mapping[str, Tensor]:
+    """What all blocks answer to `inputs` (N, 3, S, S), by block `(N, C, H, W)`; gradients reach the inputs where they are on."""
+    taken: dict[str, Tensor] = _extractor(model)(inputs)
+    return {name: tensor for name, tensor in taken.items() if name != LOGITS}
+
+
 def check_target(target: Target, classes: int) -> Target:
     """The same target, if both its classes exist. Raises NoSuchClass."""
     for index in (target.index, target.against):

@@ -1,10 +1,11 @@
 """What every channel of a block answers to the picture."""
 
+import numpy as np
 import streamlit as st
 
 from inception_viz import activations as library
 from inception_viz.figures import activations as drawing
-from pages.shell import controls, frame, results
+from pages.shell import controls, features, frame, results
 
 text = frame.open_page("activations")
 analysis = results.analysis(text)
@@ -36,3 +37,4 @@ with right:
     st.metric(text("Mean activation (n = {n} positions)", n=block.correlation.n), text.isolated(f"{block.activation[channel].mean():.3g}"))
     st.metric(text("Highest activation"), text.isolated(f"{block.activation[channel].max():.3g}"))
     st.metric(text("Given to the target, logits"), text.isolated(f"{block.attribution.channels[channel]:+.3g}"))
+features.expander(text, analysis, block.block.name, np.array([channel]))
