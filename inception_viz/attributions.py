@@ -11,7 +11,7 @@ Whether an attribution is to be believed is tried, not assumed: `faithfulness` t
 the picture.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -338,13 +338,16 @@ class Faithfulness:
     """How an attribution fares when what it calls important really goes (its place is set to zero, the mean colour for pixels).
 
     `deletion` takes the most important away first, `insertion` starts from nothing and puts it back first (Petsiuk et al. 2018, RISE). A good ranking
-    falls early and rises early. The network sees what it never saw, so only the comparison counts: `chance` (ORDERS,) are the gaps of random orders.
+    falls early and rises early. The network sees what it never saw, so only the comparison counts: `chance` (ORDERS,) are the gaps of random orders,
+    `chance_deletion` and `chance_insertion` their mean curves.
     `infidelity` is the mean squared miss when random subsets go (Yeh et al. 2019; Captum's `infidelity` with a binary perturbation), `silence` the same
     for an attribution that says nothing. With `scaled` the values were first multiplied by what suits them best: a map has no units.
     """
 
     deletion: Curve
     insertion: Curve
+    chance_deletion: Curve
+    chance_insertion: Curve
     chance: np.ndarray
     infidelity: float
     silence: float
@@ -406,10 +409,13 @@ def _faithfulness(values: Values, scores: np.ndarray, sizes: np.ndarray, scaled:
     shares = gone @ sizes / sizes.sum()
     curves = [[Curve(s, v) for s, v in zip(shares, found.reshape(shares.shape), strict=True)] for found in (deleted, inserted)]
     gaps = np.array([insertion.area - deletion.area for deletion, insertion in zip(*curves, strict=True)])
+    chance_deletion, chance_insertion = (Curve(shares[1:].mean(0), v.reshape(shares.shape)[1:].mean(0)) for v in (deleted, inserted))
     falls = deleted[0] - left
     return Faithfulness(
         curves[0][0],
         curves[1][0],
+        chance_deletion,
+        chance_insertion,
         gaps[1:],
         _infidelity(subsets, falls, scores, scaled),
         _infidelity(subsets, falls, np.zeros(count), False),
@@ -488,35 +494,29 @@ class Check:
         return tuple(words for words, failed in tests.items() if failed)
 
 
-def _evaluations(kinds: Mapping[str, Method] | Mapping[str, PixelMap]) -> int:
-    return sum((2 + NUDGES) * kind.evaluations + FAITHFULNESS_EVALUATIONS for kind in kinds.values())
+def check_evaluations(kind: Method | PixelMap) -> int:
+    """About how many evaluations a check of one method takes."""
+    return (2 + NUDGES) * kind.evaluations + FAITHFULNESS_EVALUATIONS
 
 
-CHECK_EVALUATIONS = {"block": _evaluations(METHODS), "pixels": _evaluations(PIXEL_METHODS)}  # about
+def check(model: Model, inputs: Tensor, target: Target, block: str, method: str, labels: np.ndarray, tick: Tick = no_tick) -> Check:
+    """One method of METHODS at a block, tried on one picture; channels go by the clusters `labels` (C,). Raises as `attribute` does."""
 
+    def explain(pictures: Tensor) -> np.ndarray:
+        return attribute(model, pictures, target, block, method, labels, tick).channels
 
-def checked(
-    model: Model, inputs: Tensor, target: Target, block: str, labels: np.ndarray, tick: Tick = no_tick
-) -> Iterator[tuple[str, Check]]:
-    """Every method of METHODS at a block, tried on one picture; channels go by the clusters `labels` (C,). Raises as `attribute` does."""
     with torch.inference_mode():
         whole = float(target.of(model.network(inputs)) - target.of(model.network(torch.zeros_like(inputs))))
-    for method in METHODS:
-
-        def explain(pictures: Tensor, method: str = method) -> np.ndarray:
-            return attribute(model, pictures, target, block, method, labels, tick).channels
-
-        given = attribute(model, inputs, target, block, method, labels, tick)
-        delta = None if given.completeness_delta is None else given.completeness_delta / (abs(whole) or 1)
-        yield method, Check(faithfulness(model, inputs, target, block, given, labels, tick), sensitivity(explain, inputs), delta)
+    given = attribute(model, inputs, target, block, method, labels, tick)
+    delta = None if given.completeness_delta is None else given.completeness_delta / (abs(whole) or 1)
+    return Check(faithfulness(model, inputs, target, block, given, labels, tick), sensitivity(explain, inputs), delta)
 
 
-def checked_pixels(model: Model, inputs: Tensor, target: Target, tick: Tick = no_tick) -> Iterator[tuple[str, Check]]:
-    """Every method of PIXEL_METHODS, tried on one picture. Raises as `attribute_pixels` does."""
-    for method in PIXEL_METHODS:
+def check_pixels(model: Model, inputs: Tensor, target: Target, method: str, tick: Tick = no_tick) -> Check:
+    """One method of PIXEL_METHODS, tried on one picture. Raises as `attribute_pixels` does."""
 
-        def explain(pictures: Tensor, method: str = method) -> np.ndarray:
-            return attribute_pixels(model, pictures, target, method, tick)
+    def explain(pictures: Tensor) -> np.ndarray:
+        return attribute_pixels(model, pictures, target, method, tick)
 
-        given = attribute_pixels(model, inputs, target, method, tick)
-        yield method, Check(pixel_faithfulness(model, inputs, target, given, tick), sensitivity(explain, inputs), None)
+    given = attribute_pixels(model, inputs, target, method, tick)
+    return Check(pixel_faithfulness(model, inputs, target, given, tick), sensitivity(explain, inputs), None)
