@@ -322,7 +322,7 @@ def after(model: Model, block: str) -> fx.GraphModule:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """The target's `values` when a `share` of all channels (or places) has gone, or has come back; both `(points,)`, share from 0 to 1."""
+    """The target's `values` when a `share` of all pieces (channels, clusters or places) has gone, or has come back; both `(points,)`, share from 0 to 1."""
 
     share: np.ndarray
     values: np.ndarray
@@ -396,8 +396,8 @@ def _infidelity(there: np.ndarray, falls: np.ndarray, scores: np.ndarray, scaled
     return float(((foretold - falls) ** 2).mean())
 
 
-def _faithfulness(values: Values, scores: np.ndarray, sizes: np.ndarray, scaled: bool) -> Faithfulness:
-    """Curves in the order of `scores` (pieces,) and in random ones, and infidelity; `sizes` (pieces,) is how many units a piece has."""
+def _faithfulness(values: Values, scores: np.ndarray, scaled: bool) -> Faithfulness:
+    """Curves in the order of `scores` (pieces,) and in random ones, and infidelity; pieces count alike, whatever their size, since scores are sums."""
     count = len(scores)
     chance = np.random.default_rng(SEED)
     orders = np.stack([np.argsort(-scores, kind="stable"), *(chance.permutation(count) for _ in range(ORDERS))])
@@ -406,7 +406,7 @@ def _faithfulness(values: Values, scores: np.ndarray, sizes: np.ndarray, scaled:
     subsets = chance.random((SUBSETS, count)) >= GONE
     asked = np.concatenate([~gone.reshape(-1, count), gone.reshape(-1, count), subsets])
     deleted, inserted, left = np.split(values(asked), [gone[..., 0].size, 2 * gone[..., 0].size])
-    shares = gone @ sizes / sizes.sum()
+    shares = gone.mean(2)
     curves = [[Curve(s, v) for s, v in zip(shares, found.reshape(shares.shape), strict=True)] for found in (deleted, inserted)]
     gaps = np.array([insertion.area - deletion.area for deletion, insertion in zip(*curves, strict=True)])
     chance_deletion, chance_insertion = (Curve(shares[1:].mean(0), v.reshape(shares.shape)[1:].mean(0)) for v in (deleted, inserted))
@@ -435,7 +435,7 @@ def faithfulness(
     whole = capture(model, inputs, target, gradients=False).activations[block]
     pieces = np.arange(len(given.channels)) if labels is None else _groups(labels)
     values = _values(lambda activation: target.of(rest(activation)), whole, pieces[:, None, None], tick)
-    return _faithfulness(values, np.bincount(pieces, given.channels), np.bincount(pieces), False)
+    return _faithfulness(values, np.bincount(pieces, given.channels), False)
 
 
 def pixel_faithfulness(model: Model, inputs: Tensor, target: Target, given: np.ndarray, tick: Tick = no_tick) -> Faithfulness:
@@ -448,7 +448,7 @@ def pixel_faithfulness(model: Model, inputs: Tensor, target: Target, given: np.n
     rows = np.arange(len(given)) * GRID // len(given)
     pieces = rows[:, None] * GRID + rows
     values = _values(lambda picture: target.of(model.network(picture)), inputs, pieces[None], tick)
-    return _faithfulness(values, np.bincount(pieces.ravel(), given.ravel()), np.bincount(pieces.ravel()), True)
+    return _faithfulness(values, np.bincount(pieces.ravel(), given.ravel()), True)
 
 
 def sensitivity(explain: Callable[[Tensor], np.ndarray], inputs: Tensor) -> float:
@@ -486,7 +486,7 @@ class Check:
     def failures(self) -> tuple[str, ...]:
         """What is wrong, as marked messages; empty if nothing is."""
         tests = {
-            message("ranks no better than a random order"): self.faithfulness.p > LEVEL,
+            message("its ranking cannot be told from a random order"): self.faithfulness.p > LEVEL,
             message("foretells no better than saying nothing"): self.faithfulness.unexplained >= 1,
             message("does not add up"): self.delta is not None and abs(self.delta) > MOST_MISSED,
             message("unsteady"): self.sensitivity > MOST_MOVED,

@@ -20,7 +20,7 @@ from pages.shell.evidence import Subject
 
 def _clusters(text: Text, chosen: np.ndarray) -> str:
     """The numbers of the clusters that are chosen, `(k,)` bool."""
-    return text.isolated(", ".join(str(k + 1) for k in np.flatnonzero(chosen)))
+    return ", ".join(str(k + 1) for k in np.flatnonzero(chosen))
 
 
 def _tighter(text: Text, subject: Subject, found: Clusters, similar: Correlation) -> None:
