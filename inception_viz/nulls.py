@@ -21,7 +21,7 @@ from inception_viz.models import Model, initialise
 from inception_viz.text import message
 
 LEVEL = 0.05
-DRAWS = 19  # the fewest that allow p = 0.05
+DRAWS = 39  # the fewest that allow p = 0.05 on two sides
 ROWS = 32  # channels that are shifted against all others at a time, for memory
 BINS = 1 << 14  # of r over its root mean square
 SHIFT, UNTRAINED, PICTURES = "shift", "untrained", "pictures"

@@ -19,6 +19,7 @@ from inception_viz.clusters import CHOSEN, Clusters, agreement, branch_table, fi
 from inception_viz.correlations import PLAIN, Correlation, Measure, measure, transformed
 from inception_viz.nulls import LEVEL, adjusted, permute, shift
 
+DRAWS = 19  # of a null that is clustered: each gives many clusters
 RESAMPLES = 20
 SURVIVES = 0.5  # mean adjusted Rand index with its best match from which on a cluster counts as found again
 PERMUTATIONS = 999

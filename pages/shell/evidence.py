@@ -76,9 +76,9 @@ def _inputs(on: Model, definition: str) -> Tensor:
     return torch.cat([on.input(picture) for picture in pictures])
 
 
-def _draws(on: Model, subject: Subject, kind: str, values: Tensor) -> Iterator[Correlation]:
-    twins = (taken[subject.block].cpu() for taken in nulls.untrained(on, _inputs(on, subject.definition)))
-    return nulls.draws(kind, values, subject.definition, subject.transform, twins)
+def _draws(on: Model, subject: Subject, kind: str, values: Tensor, count: int) -> Iterator[Correlation]:
+    twins = (taken[subject.block].cpu() for taken in nulls.untrained(on, _inputs(on, subject.definition), count))
+    return nulls.draws(kind, values, subject.definition, subject.transform, twins, count)
 
 
 def null(text: Text, subject: Subject, kind: str) -> Null:
@@ -87,7 +87,7 @@ def null(text: Text, subject: Subject, kind: str) -> Null:
 
     def work(on: Model, progress: Progress) -> Null:
         def watched() -> Iterator[Correlation]:
-            for draw in _draws(on, subject, kind, values):
+            for draw in _draws(on, subject, kind, values, nulls.DRAWS):
                 progress.tick()
                 yield draw
 
@@ -109,11 +109,11 @@ def cluster_tests(text: Text, subject: Subject, found: Clusters, similar: Correl
     used, values = results.model(text), subject.values(text)
 
     def work(on: Model, progress: Progress) -> ClusterTests:
-        return validation.cluster_tests(found, similar, _draws(on, subject, kind, values), progress.tick)
+        return validation.cluster_tests(found, similar, _draws(on, subject, kind, values, validation.DRAWS), progress.tick)
 
     key = ("cluster tests", *subject.key, kind, found.method, _digest(found))
     here, smaller = results.here_or_on_cpu(used, work)
-    return results.compute(text, used, "cluster tests", key, here, nulls.DRAWS, smaller)
+    return results.compute(text, used, "cluster tests", key, here, validation.DRAWS, smaller)
 
 
 def stability(text: Text, subject: Subject, found: Clusters) -> tuple[Stability, Stability]:
