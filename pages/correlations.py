@@ -39,4 +39,6 @@ with left:
         drawing.distribution(parts | {text("all pairs"): similar.pairs()}, text, {chance: null.pairs}), f"correlations-distribution-{name}"
     )
 with right:
-    told.against_chance(text, nulls.against_chance(evidence.pair_p(text, subject, similar, null)), similar, null)
+    told.against_chance(
+        text, nulls.against_chance(evidence.pair_p(text, subject, similar, null)), similar, null, evidence.by_shifts(subject, kind)
+    )

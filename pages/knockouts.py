@@ -22,7 +22,7 @@ similar = analysis.blocks[name].correlation
 found = results.clustered(text, analysis.key, name, similar, *controls.method_and_count(text, int((~similar.constant).sum())))
 outcome = evidence.knocked_out(text, analysis, name, found, baseline, draws)
 
-told.knockout_facts(text, outcome, evidence.pictures(text))
+told.knockout_facts(text, analysis, outcome, evidence.pictures(text))
 out, alone = st.columns(2)
 with out:
     st.subheader(text("Cluster out: is it needed?"), anchor=False)

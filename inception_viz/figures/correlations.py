@@ -83,8 +83,8 @@ def beside(shown: Mapping[str, tuple[Correlation, np.ndarray]], block: Block, te
     figure.update_yaxes(visible=False, type="category", autorange="reversed")
     if many == 1:
         return colours.plain(figure, 560, next(iter(shown)), text.direction == "rtl", top=36)
-    colours.plain(figure, 540, top=70)
-    figure.update_layout(legend_y=1.06)
+    colours.plain(figure, 470, top=70)
+    figure.update_layout(legend_y=1.07)
     return figure
 
 
@@ -112,11 +112,12 @@ def distribution(parts: Mapping[str, np.ndarray], text: Text, by_chance: Mapping
         if len(pairs) == 0:
             continue
         share = np.histogram(pairs, BINS)[0] / len(pairs)
-        line = {"color": colours.branch(name), "width": 2, "shape": "hvh", "dash": "solid" if name in parts else "dot"}
+        whole = name not in colours.BRANCH  # all pairs, or a null: what is to be compared first
+        line = {"color": colours.branch(name), "width": 3 if whole else 1.3, "shape": "hvh", "dash": "solid" if name in parts else "dot"}
         label = text("{name} (n = {n} pairs)", name=name, n=len(pairs))
         figure.add_scatter(x=middle, y=share, name=label, mode="lines", line=line, hovertemplate="r = %{x:.2f}: %{y:.1%}<extra></extra>")
     figure.update_xaxes(title="r", range=[-1, 1], zeroline=True)
     figure.update_yaxes(tickformat=".0%", rangemode="tozero")
-    colours.plain(figure, 360)
+    colours.plain(figure, 400)
     colours.title_rows(figure, text("share of pairs"), text.direction == "rtl")
     return figure

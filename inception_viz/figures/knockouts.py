@@ -33,7 +33,7 @@ def against_controls(trials: Sequence[Trial], unit: str, text: Text, whole: floa
         )  # fmt: skip
     if whole is not None:
         line = {"color": colours.NEUTRAL, "dash": "dash", "width": 1.5}
-        figure.add_vline(whole, line=line, annotation_text=text("whole block out"), annotation_position="bottom left")
+        figure.add_vline(whole, line=line, annotation_text=text("whole block out"), annotation_position="top")
     figure.update_xaxes(title=unit, zeroline=True, zerolinewidth=2)
     figure.update_yaxes(categoryorder="array", categoryarray=names)
     colours.plain(figure, 150 + 26 * len(names), top=34)

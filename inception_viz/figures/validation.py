@@ -9,6 +9,7 @@ from inception_viz.nulls import LEVEL
 from inception_viz.text import Text, message
 from inception_viz.validation import SURVIVES, ClusterTests, Specialisation, Stability
 
+SIZES = [2, 3, 5, 10, 20, 30, 50, 100, 200, 300, 500, 1000]
 YES, NO = colours.BRANCH["5x5"], colours.NEUTRAL  # beyond chance, and not
 
 
@@ -38,7 +39,7 @@ def tightness(tests: ClusterTests, null: str, text: Text) -> go.Figure:
             x=tests.sizes[chosen], y=tests.mean_r[chosen], mode="markers+text", name=name, text=[str(k + 1) for k in chosen],
             textposition="middle center", textfont={"color": "white", "size": 11}, marker={"color": fill, "size": 20}, hovertext=hover, hoverinfo="text",
         )  # fmt: skip
-    figure.update_xaxes(title=text("channels in the cluster (logarithmic scale)"), type="log", dtick="D2")
+    figure.update_xaxes(title=text("channels in the cluster (logarithmic scale)"), type="log", tickvals=SIZES)
     colours.plain(figure, 400)
     colours.title_rows(figure, text("mean r inside"), text.direction == "rtl")
     return figure

@@ -14,7 +14,7 @@ from pages.shell import evidence, frame
 def _verdict(text: Text, method: str, found: Check) -> None:
     failures = " · ".join(text(words) for words in found.failures)
     if failures:
-        st.warning(text("✗ Not to be believed here: {method}. {failures}.", method=text(method), failures=failures))
+        st.warning(text("✗ {method} fails here: {failures}.", method=text(method), failures=failures))
     else:
         st.success(text("✓ {method} passes all checks on this network, block and picture.", method=text(method)))
 
@@ -22,11 +22,11 @@ def _verdict(text: Text, method: str, found: Check) -> None:
 def _numbers(text: Text, found: Check) -> dict[str, str]:
     faith = found.faithfulness
     return {
-        text("Insertion less deletion, logits"): f"{faith.gap:+.2f}",
+        text("Gap, logits"): f"{faith.gap:+.2f}",
         text("p of the gap"): f"{faith.p:.2f}",
-        text("Infidelity, of silence"): f"{faith.unexplained:.2f}",
-        text("Max-sensitivity"): f"{found.sensitivity:.2f}",
-        text("Completeness, missed"): text("none promised") if found.delta is None else f"{found.delta:+.1%}",
+        text("Infidelity"): f"{faith.unexplained:.2f}",
+        text("Sensitivity"): f"{found.sensitivity:.2f}",
+        text("Completeness"): "–" if found.delta is None else f"{found.delta:+.1%}",
     }
 
 

@@ -97,11 +97,16 @@ def null(text: Text, subject: Subject, kind: str) -> Null:
     return results.compute(text, used, "null", ("null", *subject.key, kind), here, nulls.DRAWS, smaller)
 
 
+def by_shifts(subject: Subject, kind: str) -> bool:
+    """Whether the p of pairs come from all shifts, or from draws of the null."""
+    return kind == nulls.SHIFT and subject.definition == "spatial"
+
+
 def pair_p(text: Text, subject: Subject, similar: Correlation, against: Null) -> np.ndarray:
     """p of every pair of a block's channels under a null, `(C, C)`: from all shifts of all pairs, else by rank among the pairs of the null."""
-    if against.kind != nulls.SHIFT or subject.definition != "spatial":
-        return nulls.rank_p(similar.r, against.pairs)
-    return results.shift_p(subject.analysis, subject.block, subject.transform)
+    if by_shifts(subject, against.kind):
+        return results.shift_p(subject.analysis, subject.block, subject.transform)
+    return nulls.rank_p(similar.r, against.pairs)
 
 
 def cluster_tests(text: Text, subject: Subject, found: Clusters, similar: Correlation, kind: str) -> ClusterTests:

@@ -13,6 +13,7 @@ from inception_viz.correlations import Correlation
 from inception_viz.knockouts import CONTROLS, Knockouts
 from inception_viz.nulls import AgainstChance, Null
 from inception_viz.text import Text
+from pages.shell import results
 
 STRONGEST = 12
 
@@ -24,7 +25,7 @@ def constants(text: Text, similar: Correlation, block: Block) -> None:
     st.caption(text("Constant channels, which correlate with nothing: {list}", list=told))
 
 
-def against_chance(text: Text, against: AgainstChance, similar: Correlation, null: Null) -> None:
+def against_chance(text: Text, against: AgainstChance, similar: Correlation, null: Null, by_shifts: bool) -> None:
     """How many pairs, and how strong a block as a whole, are beyond one of the nulls."""
     real = nulls.strength(similar)
     st.metric(
@@ -38,9 +39,10 @@ def against_chance(text: Text, against: AgainstChance, similar: Correlation, nul
                   level=f"{against.level:.0%}"),
     )  # fmt: skip
     st.metric(text("Mean |r|, here and by chance"), text.isolated(f"{real:.3f} / {null.strengths.mean():.3f}"))
+    how = text("p of a pair is by all shifts of all pairs.") if by_shifts else text("p of a pair is its rank among the pairs of the null.")
     st.caption(
         text("{pairs} pairs over n = {n} positions or pictures; {draws} draws of the null. Mean |r| differs from theirs with p = {p}.",
-             pairs=against.pairs, n=similar.n, draws=null.draws, p=f"{null.p(real):.2f}")
+             pairs=against.pairs, n=similar.n, draws=null.draws, p=f"{null.p(real):.2f}") + " " + how
     )  # fmt: skip
 
 
@@ -92,17 +94,13 @@ def attribution_facts(text: Text, analysis: Analysis, given: Attribution) -> Non
         column.metric(label, text.isolated(told))
 
 
-def knockout_facts(text: Text, outcome: Knockouts, pictures: int) -> None:
-    """Where the prediction stood before anything went."""
-    numbers = {
-        text("Target before, logits"): f"{outcome.value:+.2f}",
-        text("Rank before"): str(outcome.rank),
-        text("Fall without the whole block, logits"): f"{outcome.whole:+.2f}",
-        text("Random sets a cluster"): str(outcome.draws),
-        text("Pictures behind the baseline (n)"): str(pictures),
-    }
-    for column, (label, value) in zip(st.columns(len(numbers)), numbers.items(), strict=True):
-        column.metric(label, text.isolated(value))
+def knockout_facts(text: Text, analysis: Analysis, outcome: Knockouts, pictures: int) -> None:
+    """Where the prediction stands before anything goes, and without the whole block."""
+    name = analysis.class_names[text.language][analysis.target.index]
+    st.markdown(
+        text("Before: “{name}” has {value} logits and rank {rank}. Without the whole block it falls by {fall}. A mean is over n = {n} pictures.",
+             name=results.plain(name), value=f"{outcome.value:+.2f}", rank=outcome.rank, fall=f"{outcome.whole:.2f}", n=pictures)
+    )  # fmt: skip
 
 
 def knockout_table(text: Text, outcome: Knockouts) -> None:
@@ -119,9 +117,9 @@ def knockout_table(text: Text, outcome: Knockouts) -> None:
             text("p of KL"): round(one.shift.p, 3),
             text("Fall of log-odds"): round(one.odds, 3),
             text("New rank"): one.rank,
-            text("Fall when alone, logits"): round(one.sufficiency.value, 3),
-            text("p when alone"): round(one.sufficiency.p, 3),
-            text("Match of the random sets"): round(one.strength, 2),
+            text("Alone: fall, logits"): round(one.sufficiency.value, 3),
+            text("Alone: p"): round(one.sufficiency.p, 3),
+            text("Match"): round(one.strength, 2),
         }
         for k, one in enumerate(outcome.outcomes)
     ]
