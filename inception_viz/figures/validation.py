@@ -52,7 +52,7 @@ def found_again(found: Stability, chance: Stability, text: Text) -> go.Figure:
     figure = go.Figure(
         go.Bar(
             x=found.by_cluster.astype(np.float32), y=names, orientation="h", marker_color=fills, texttemplate="%{x:.2f}",
-            hovertemplate="%{y}: %{x:.2f}<extra></extra>",
+            textposition="outside", textangle=0, cliponaxis=False, hovertemplate="%{y}: %{x:.2f}<extra></extra>",
         )
     )  # fmt: skip
     figure.add_vline(
