@@ -378,12 +378,14 @@ def _values(forward: Callable[[Tensor], Tensor], whole: Tensor, pieces: np.ndarr
 
     @torch.no_grad()
     def values(there: np.ndarray) -> np.ndarray:
-        different, which = np.unique(there, axis=0, return_inverse=True)
+        places: dict[bytes, int] = {}
+        which = [places.setdefault(row.tobytes(), len(places)) for row in np.packbits(there, 1)]
+        different = there[np.unique(which, return_index=True)[1]]
         found = []
         for some in np.split(different, range(BATCH, len(different), BATCH)):
             tick()
             found.append(forward(whole * torch.from_numpy(some[:, pieces]).to(whole)).cpu().double().numpy())
-        return np.concatenate(found)[which.reshape(-1)]
+        return np.concatenate(found)[which]
 
     return values
 

