@@ -5,6 +5,7 @@ import re
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from inception_viz import images
 from inception_viz.knockouts import BASELINES
 from inception_viz.text import LANGUAGES, Text
 from pages.shell.doubts import DOUBTS
@@ -96,3 +97,15 @@ def test_all_methods_are_checked_on_request(visit: Visit) -> None:
     assert len(table) == 5
     assert set(table["Checks"].str[0]) <= {"✗", "✓"}
     assert table.set_index("Method").loc["gradient x activation", "Checks"] == "✓"  # exact after the last block
+
+
+@pytest.mark.parametrize("page", ["pages/correlations.py", "pages/clusters.py"])
+def test_over_several_pictures_the_null_permutes_them(visit: Visit, page: str) -> None:
+    at = visit()
+    names = list(images.samples())[:4]
+    at.session_state["session"].pictures = [images.decode(images.samples()[name].read(), name) for name in names]
+    at.switch_page(page).run()
+    choose(at, "block", "en", "5b")
+    choose(at, "definition", "en", "image")
+    assert at.get_by_key("choose null en").value == "pictures"
+    assert any("permuted pictures" in str(trace.get("name")) for figure in figures(at) for trace in figure["data"])
