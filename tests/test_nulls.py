@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inception_viz import nulls
@@ -137,6 +137,7 @@ def test_a_null_tells_how_rare_a_strength_is_on_both_sides() -> None:
         nulls.drawn(nulls.SHIFT, [])
 
 
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_adjusted_p_is_benjamini_and_hochbergs(p: list[float]) -> None:
     values = np.array([*p, np.nan])
