@@ -1,0 +1,46 @@
+"""What every panel of the laboratory has: its claim and what this machine says about it, the conditions of the measurement, and the table to save."""
+
+import streamlit as st
+
+from inception_viz.measurement import Conditions, Finding, Outcome, as_csv
+from inception_viz.text import Text
+from pages.shell import frame, session
+
+
+def again(text: Text, name: str) -> int:
+    """A button to measure anew; returns how often it was pressed, which belongs into the key of what is measured."""
+    st.button(text("Measure again"), key=f"again {name}", on_click=_once_more, args=(name,))
+    return session.current().choices.get(f"again {name}", 0)
+
+
+def _once_more(name: str) -> None:
+    choices = session.current().choices
+    choices[f"again {name}"] = choices.get(f"again {name}", 0) + 1
+
+
+def finding(text: Text, found: Finding) -> None:
+    """The claim, what was found, and whether that supports it on this machine."""
+    st.markdown(text("“{claim}”", claim=text(found.claim)))
+    if found.supported is None:
+        st.info(text("Neither supported nor refuted here: {found}", found=found.told(text)))
+    elif found.supported:
+        st.success(text("Supported on this machine: {found}", found=found.told(text)))
+    else:
+        st.warning(text("Not supported on this machine: {found}", found=found.told(text)))
+
+
+def measured_on(text: Text, conditions: Conditions, repeats: int, what: str = "") -> None:
+    """Device, threads, precision and repeats; `what` is one more sentence, already in the visitor's language."""
+    told = text.plural(
+        "Measured on {device} with {n} thread, {precision}, median of {repeats} runs after a first one; bars reach from the fastest to the slowest.",
+        "Measured on {device} with {n} threads, {precision}, median of {repeats} runs after a first one; bars reach from the fastest to the slowest.",
+        conditions.threads, device=conditions.device, precision=conditions.precision, repeats=repeats,
+    )  # fmt: skip
+    st.caption(f"{told} {what}")
+
+
+def outcome(text: Text, found: Outcome, name: str) -> None:
+    """All findings, and every number as a file."""
+    for one in found.findings:
+        finding(text, one)
+    frame.download(text("All numbers as CSV"), as_csv(found.rows), f"{name}.csv", "text/csv")
