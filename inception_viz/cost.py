@@ -24,8 +24,9 @@ from inception_viz.text import Blank, message
 KERNEL, SIDE = 3, 28  # of the chains
 WIDEST, DEEPEST = 512, 32
 FACTORS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+CHOICES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)  # to choose a factor from
 LEAST_FACTOR, MOST_FACTOR = 0.1, 3.0
-WIDEST_BLOCK = 2048
+WIDEST_BLOCK = 1024
 WIDTH, DEPTH, FACTOR, CHANNELS = message("The width"), message("The depth"), message("The factor"), message("The number of channels")
 TOLERANCE = 0.3  # how far from 2 (or 1) a fitted exponent of time may lie and still be called quadratic (or linear)
 QUADRATIC = message(

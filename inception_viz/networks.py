@@ -139,7 +139,7 @@ def filled(network: nn.Module, device: torch.device) -> nn.Module:
             tensor.uniform_(-bound, bound, generator=generator)
         else:
             tensor.fill_(1 if name.endswith(("running_var", "weight")) else 0)
-    return real.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return real.to(memory_format=torch.channels_last)
 
 
 def wider(network: nn.Module, described: Architecture, factor: float) -> nn.Module:
@@ -162,7 +162,7 @@ def _wider_layers(network: nn.Module, described: Architecture, factor: float) ->
             if isinstance(layer, nn.Conv2d):
                 channels[node] = max(1, round(factor * layer.out_channels))
                 options = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
-                yield node, nn.Conv2d(read[0], channels[node], *options, bias=layer.bias is not None)
+                yield node, nn.Conv2d(read[0], channels[node], *options, bias=layer.bias is not None)  # type: ignore[arg-type]
             elif isinstance(layer, nn.Linear):
                 channels[node] = layer.out_features
                 yield node, nn.Linear(read[0], layer.out_features)

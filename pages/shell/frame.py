@@ -62,6 +62,12 @@ PAGES: dict[str, Page] = {
         message("What each cluster and each branch gives to the class: bars to one side speak for it, to the other against it."),
         message("Set the class against its strongest rival: which cluster makes the difference?"),
     ),
+    "cost": Page(
+        "pages/cost.py",
+        message("Size and cost"),
+        message("What width, depth and 1x1 reductions cost: parameters and multiply-accumulates counted, time measured on this machine."),
+        message("Double the widest chain: does the measured time grow fourfold, as the counted operations do?"),
+    ),
 }
 
 _DIRECTION = """export default function({data}) {

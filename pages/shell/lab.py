@@ -2,9 +2,23 @@
 
 import streamlit as st
 
-from inception_viz.measurement import Conditions, Finding, Outcome, as_csv
+from inception_viz.measurement import Finding, Outcome, Timing, as_csv
 from inception_viz.text import Text
 from pages.shell import frame, session
+
+
+def panel(name: str, label: str, options: dict[str, str]) -> str:
+    """One of a page's panels, remembered under `name`: only what is looked at is measured."""
+    kept = session.current().choices.get(f"panel {name}", next(iter(options)))
+    key = f"panel {name} {session.current().language}"
+    st.segmented_control(
+        label, list(options), format_func=options.__getitem__, default=kept, required=True, key=key, on_change=_look, args=(name, key)
+    )
+    return session.current().choices.get(f"panel {name}", kept)
+
+
+def _look(name: str, key: str) -> None:
+    session.current().choices[f"panel {name}"] = st.session_state[key]
 
 
 def again(text: Text, name: str) -> int:
@@ -29,14 +43,15 @@ def finding(text: Text, found: Finding) -> None:
         st.warning(text("Not supported on this machine: {found}", found=found.told(text)))
 
 
-def measured_on(text: Text, conditions: Conditions, repeats: int, what: str = "") -> None:
-    """Device, threads, precision and repeats; `what` is one more sentence, already in the visitor's language."""
+def measured_on(text: Text, timing: Timing, more: str = "") -> None:
+    """Device, threads, precision and repeats of a measured time; `more` is another sentence, already in the visitor's language."""
+    where = timing.conditions
     told = text.plural(
         "Measured on {device} with {n} thread, {precision}, median of {repeats} runs after a first one; bars reach from the fastest to the slowest.",
         "Measured on {device} with {n} threads, {precision}, median of {repeats} runs after a first one; bars reach from the fastest to the slowest.",
-        conditions.threads, device=conditions.device, precision=conditions.precision, repeats=repeats,
+        where.threads, device=where.device, precision=where.precision, repeats=timing.repeats,
     )  # fmt: skip
-    st.caption(f"{told} {what}")
+    st.caption(f"{told} {more}")
 
 
 def outcome(text: Text, found: Outcome, name: str) -> None:
