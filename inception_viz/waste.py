@@ -248,9 +248,9 @@ def idle(seen: Mapping[str, Seen], found: Mapping[str, Waste], chance: Mapping[s
     """Whether channels are copies of others, more than in an untrained twin (`chance`)."""
     channels = sum(len(one.kind) for one in found.values())
     counts = {kind: sum(one.count(kind) for one in found.values()) for kind in KINDS}
-    twins = sum(one.count(COPY) for one in chance.values())
+    twins = {kind: sum(one.count(kind) for one in chance.values()) for kind in KINDS}
     words = message(
-        "Of {n} channels {dead} are dead, {constant} constant and {copies} copies of others; in an untrained twin {chance} are copies."
+        "Of {n} channels {dead} are dead, {constant} constant and {copies} copies; in an untrained twin {twin_dead}, {twin_constant} and {twin_copies}."
     )
     facts: dict[str, Blank] = {
         "n": channels, "dead": counts[DEAD], "constant": counts[CONSTANT], "copies": counts[COPY],
