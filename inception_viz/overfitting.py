@@ -32,6 +32,7 @@ WIDEST, MOST_LABELS, MOST_SEEDS, MOST_STEPS, MOST_NOISE = 128, 1200, 20, 2000, 0
 THE_WIDTH, THE_LABELS, THE_SEEDS = message("The width"), message("The number of labels"), message("The number of seeds")
 THE_STEPS, THE_NOISE = message("The number of steps"), message("The share of wrong labels")
 LARGER = message("A larger number of parameters makes the enlarged network more prone to overfitting.")
+PRONE = message("With few labels a network overfits: it knows its own pictures better than others.")
 FEWER = message("Overfitting is worse if the number of labelled examples in the training set is limited.")
 
 
@@ -197,6 +198,18 @@ def _verdict(found: tuple[float, float, float]) -> bool | None:
     """Whether a change is above zero; None if its interval holds zero, or if there is none."""
     _, low, high = found
     return None if math.isnan(low) or low <= 0 <= high else low > 0
+
+
+def memorised(found: Study) -> Outcome:
+    """Whether networks of one size know their own pictures better than others."""
+    gap = interval([run.gap for run in found.runs])
+    words = message("{parameters} parameters, {labels} labels: the gap is {gap} points ({gap_range}); n = {n}.")
+    mean, ends = _told(gap)
+    run = found.runs[0]
+    facts: dict[str, Blank] = {
+        "parameters": f"{run.parameters:,}", "labels": run.labels, "gap": mean, "gap_range": ends, "n": len(found.runs),
+    }  # fmt: skip
+    return Outcome((Finding(PRONE, words, _verdict(gap), facts),), _rows(found))
 
 
 def wider(found: Study) -> Outcome:

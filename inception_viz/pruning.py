@@ -24,8 +24,8 @@ from inception_viz.text import Blank, message
 from inception_viz.waste import CONSTANT, DEAD, USED, Waste, is_near_zero, layers
 
 JUDGED_ON = 16  # views of each picture
-WHOLE = message("nothing")
-ASLEEP, IDLE = message("dead and constant channels"), message("copies as well")
+WHOLE = message("nothing removed")
+ASLEEP, IDLE = message("dead and constant channels"), message("dead, constant and copied channels")
 WEIGHTS, RANDOM = message("near-zero weights"), message("random channels, as many")
 REMOVABLE = message("Much of what a trained network computes is wasted: it says the same without it.")
 MUCH, SAME = 0.1, 0.95  # of the MACs, of the answers: what "much" and "the same" are taken to mean

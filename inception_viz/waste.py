@@ -11,6 +11,7 @@ from itertools import islice
 
 import numpy as np
 import torch
+from scipy.stats import norm
 from torch import Tensor, nn
 
 from inception_viz.activations import Tick, capture, no_tick
@@ -79,6 +80,25 @@ def near_zero(model: Model, threshold: float = THRESHOLD) -> list[LayerWeights]:
         positions = facts["macs"] // count
         found.append(LayerWeights(name, facts["block"], facts["branch"], count, few, facts["macs"], few * positions))
     return found
+
+
+EDGES = np.linspace(-3, 3, 121)  # of the histogram, in units of the layer's root mean square
+
+
+def histogram(model: Model) -> np.ndarray:
+    """The share of all weights in each bin between EDGES, every weight in units of its layer's root mean square: `(len(EDGES) - 1,)`."""
+    counts = np.zeros(len(EDGES) - 1)
+    total = 0
+    for _, _, layer in layers(model):
+        weight = layer.weight.float()
+        counts += np.histogram((weight / weight.square().mean().sqrt()).cpu().numpy(), EDGES)[0]
+        total += weight.numel()
+    return counts / total
+
+
+def bell() -> np.ndarray:
+    """What `histogram` gives for normally distributed weights."""
+    return np.diff(norm.cdf(EDGES))
 
 
 def by_chance(threshold: float) -> float:
@@ -244,8 +264,24 @@ def lazy(few: Sequence[LayerWeights], threshold: float, where: Conditions) -> Ou
     return Outcome((Finding(CAPACITY, words, near > weights / 2, facts),), rows)
 
 
-def idle(seen: Mapping[str, Seen], found: Mapping[str, Waste], chance: Mapping[str, Waste], where: Conditions) -> Outcome:
-    """Whether channels are copies of others, more than in an untrained twin (`chance`)."""
+@dataclass(frozen=True, eq=False)
+class Idle:
+    """Statistics and waste of every block, of the network and of a twin of it that was never trained."""
+
+    seen: Mapping[str, Seen]
+    found: Mapping[str, Waste]
+    twin_seen: Mapping[str, Seen]
+    twin_found: Mapping[str, Waste]
+
+    @classmethod
+    def of(cls, seen: Mapping[str, Seen], twin_seen: Mapping[str, Seen], similar: float = SIMILAR) -> "Idle":
+        """With the channels that are copies from `similar` on. Raises OutOfRange."""
+        return cls(seen, all_waste(seen, similar), twin_seen, all_waste(twin_seen, similar))
+
+
+def idle(both: Idle, where: Conditions) -> Outcome:
+    """Whether more channels are wasted than in an untrained twin."""
+    found, chance = both.found, both.twin_found
     channels = sum(len(one.kind) for one in found.values())
     counts = {kind: sum(one.count(kind) for one in found.values()) for kind in KINDS}
     twins = {kind: sum(one.count(kind) for one in chance.values()) for kind in KINDS}
@@ -258,8 +294,9 @@ def idle(seen: Mapping[str, Seen], found: Mapping[str, Waste], chance: Mapping[s
     }  # fmt: skip
     rows = tuple(
         {
-            "block": name, "channels": len(one.kind), "positions": seen[name].n, "dead": one.count(DEAD), "constant": one.count(CONSTANT),
-            "copies": one.count(COPY), "copies_untrained": chance[name].count(COPY), "effective_rank": seen[name].rank, **where.row(),
+            "block": name, "channels": len(one.kind), "positions": both.seen[name].n, "dead": one.count(DEAD), "constant": one.count(CONSTANT),
+            "copies": one.count(COPY), "copies_untrained": chance[name].count(COPY), "effective_rank": both.seen[name].rank,
+            "dead_untrained": chance[name].count(DEAD), "effective_rank_untrained": both.twin_seen[name].rank, **where.row(),
         }
         for name, one in found.items()
     )  # fmt: skip

@@ -1,10 +1,13 @@
 """What every panel of the laboratory has: its claim and what this machine says about it, the conditions of the measurement, and the table to save."""
 
+from collections.abc import Hashable
+
 import streamlit as st
 
 from inception_viz.measurement import Finding, Outcome, Timing, as_csv
+from inception_viz.models import Model
 from inception_viz.text import Text
-from pages.shell import frame, session
+from pages.shell import frame, results, session
 
 
 def panel(name: str, label: str, options: dict[str, str]) -> str:
@@ -30,6 +33,19 @@ def again(text: Text, name: str) -> int:
 def _once_more(name: str) -> None:
     choices = session.current().choices
     choices[f"again {name}"] = choices.get(f"again {name}", 0) + 1
+
+
+def started(text: Text, model: Model, key: Hashable, label: str) -> None:
+    """Ends the page with a button until it is pressed, unless the engine knows the result already."""
+    known, _ = results.engine(str(model.device)).known(key)
+    if known or session.current().choices.get("started") == key:
+        return
+    st.button(label, type="primary", on_click=_start, args=(key,))
+    st.stop()
+
+
+def _start(key: Hashable) -> None:
+    session.current().choices["started"] = key
 
 
 def finding(text: Text, found: Finding) -> None:

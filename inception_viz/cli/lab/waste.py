@@ -38,5 +38,5 @@ def measure(arguments: argparse.Namespace) -> "Running":
     if arguments.what == "channels":
         seen = yield from waste.look(model, pictures)
         chance = yield from waste.look(nulls.twin(model, waste.SEED), pictures)
-        return waste.idle(seen, waste.all_waste(seen, arguments.similar), waste.all_waste(chance, arguments.similar), where)
+        return waste.idle(waste.Idle.of(seen, chance, arguments.similar), where)
     return pruning.outcome((yield from pruning.prune(model, pictures, arguments.threshold, arguments.similar)))
