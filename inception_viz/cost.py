@@ -307,13 +307,14 @@ def saved(pairs: Mapping[str, tuple[Point, Point]]) -> Outcome:
     """What 1x1 reductions save, block by block; supported if every block is measured to be faster with them."""
     macs = [naive.cost.macs / reduced.cost.macs for reduced, naive in pairs.values()]
     times = [naive.timing.median / reduced.timing.median for reduced, naive in pairs.values()]
-    words = message(
+    one = message("With reductions {low} times fewer MACs and {fast_low} times less time than naive.")
+    several = message(
         "With reductions {low} to {high} times fewer MACs, and {fast_low} to {fast_high} times less time (median {fast}), over {n} blocks."
     )
     facts: dict[str, Blank] = {"low": f"{min(macs):.1f}", "high": f"{max(macs):.1f}", "fast_low": f"{min(times):.1f}", "fast_high": f"{max(times):.1f}",
              "fast": f"{np.median(times):.1f}", "n": len(pairs)}  # fmt: skip
     rows = [p.row() | {"kind": kind} for pair in pairs.values() for kind, p in zip(("reduced", "naive"), pair, strict=True)]
-    return Outcome((Finding(REDUCE, words, min(times) > 1, facts),), tuple(rows))
+    return Outcome((Finding(REDUCE, one if len(pairs) == 1 else several, min(times) > 1, facts),), tuple(rows))
 
 
 def compared(found: Sequence[tuple[Point, int]]) -> Outcome:

@@ -17,7 +17,7 @@ from inception_viz.models import device_facts
 from inception_viz.text import Blank, Text, message
 
 MEMORY_LIMIT = 640 * 2**20  # bytes that one measurement may take: VGG-16 fits
-REPEATS = 5
+REPEATS = 9
 Cell = str | int | float | bool | None
 Row = Mapping[str, Cell]
 

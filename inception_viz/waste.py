@@ -33,9 +33,7 @@ USED, DEAD, CONSTANT, COPY = range(4)
 KINDS = {DEAD: message("dead"), CONSTANT: message("constant"), COPY: message("copies")}
 SIMILARITY, SMALLNESS = message("The correlation from which channels are copies"), message("The threshold of weights")
 
-CAPACITY = message(
-    "If the added capacity is used inefficiently (for example, if most weights end up to be close to zero), then much of the computation is wasted."
-)
+CAPACITY = message("Most weights end up to be close to zero, so that much of the computation is wasted (the paper says: if they do).")
 IDLE = message("A trained network wastes channels: more of them are dead, constant or copies of others than in an untrained one.")
 
 

@@ -10,7 +10,8 @@ panel = lab.panel("overfitting", text("What is looked at"), panels)
 seeds, noise = overfitting.choices(text)
 
 if panel == "curves":
-    found = overfitting.trained(text, [overfitting.width(text)], [overfitting.labels(text)], seeds, noise)
+    width, labels = overfitting.size(text)
+    found = overfitting.trained(text, [width], [labels], seeds, noise)
     frame.show(drawing.curves(found.runs, text), "overfitting-curves")
     overfitting.told(text, found)
     lab.outcome(text, library.memorised(found), "overfitting-curves")

@@ -11,6 +11,7 @@ from inception_viz.overfitting import Run, Study, interval
 from inception_viz.text import Text
 
 OWN, OTHER, GAP = colours.BRANCH["1x1"], colours.BRANCH["3x3"], colours.BRANCH["pool"]
+TICKS = (0, 1, 3, 10, 30, 100, 300, 1000)
 
 
 def _band(x: np.ndarray, ends: np.ndarray, colour: str, row: int) -> list[go.Scatter]:
@@ -38,18 +39,20 @@ def curves(runs: Sequence[Run], text: Text) -> go.Figure:
             figure.add_scatter(
                 x=steps, y=found[0], name=name, line=line, hovertemplate=hover, legendgroup=of[:3], showlegend=row == 1, row=row, col=1
             )
-    figure.update_xaxes(type="log")
-    figure.update_xaxes(title=text("steps of training + 1"), row=2)
+    shown = [step for step in TICKS if step <= runs[0].steps[-1]]
+    figure.update_xaxes(type="log", tickvals=[step + 1 for step in shown], ticktext=[str(step) for step in shown])
+    figure.update_xaxes(title=text("steps of training"), row=2)
     figure.update_yaxes(tickformat=".0%", row=1)
     figure.update_yaxes(rangemode="tozero")
-    return colours.plain(figure, 560, top=64)
+    return colours.titled(figure, titles, 560, text.direction == "rtl")
 
 
 def against(found: Study, size: Callable[[Run], int], title: str, text: Text) -> go.Figure:
     """Accuracy on both kinds of pictures (above) and the gap between them (below) against a size of the runs: mean and 95 % interval over the seeds."""
     sizes = sorted({size(run) for run in found.runs})
     groups = [[run for run in found.runs if size(run) == one] for one in sizes]
-    figure = make_subplots(2, 1, shared_xaxes=True, subplot_titles=[text("accuracy"), text("gap, points")], vertical_spacing=0.1)
+    titles = [text("accuracy"), text("gap, points")]
+    figure = make_subplots(2, 1, shared_xaxes=True, subplot_titles=titles, vertical_spacing=0.1)
     lines = (
         (text("on its own pictures"), lambda run: run.own_accuracy[-1], OWN, 1),
         (text("on other pictures"), lambda run: run.other_accuracy[-1], OTHER, 1),
@@ -66,7 +69,7 @@ def against(found: Study, size: Callable[[Run], int], title: str, text: Text) ->
     figure.update_xaxes(title=title, row=2)
     figure.update_yaxes(tickformat=".0%", row=1)
     figure.update_yaxes(rangemode="tozero", row=2)
-    return colours.plain(figure, 560, top=64)
+    return colours.titled(figure, titles, 560, text.direction == "rtl")
 
 
 def by_parameters(found: Study, text: Text) -> go.Figure:

@@ -72,37 +72,37 @@ def channels(both: Idle, text: Text) -> go.Figure:
     figure.update_layout(barmode="stack")
     figure.update_xaxes(type="category")
     figure.update_yaxes(rangemode="tozero")
-    return colours.plain(figure, 520, top=64)
+    return colours.titled(figure, titles, 520, text.direction == "rtl")
 
 
 def removal(judged: Sequence[Judged], text: Text) -> go.Figure:
-    """For each kind of waste the multiply-accumulates that are saved, and how often the answer stays (with its 95 % interval) or is right."""
-    whole = next(one.macs for one in judged if one.removed == WHOLE)
+    """For each kind of waste the multiply-accumulates that are saved, and how often the answer stays, or is right, with 95 % intervals."""
+    whole = next(one for one in judged if one.removed == WHOLE)
     shown = [one for one in judged if one.removed != WHOLE]
     names = [text(one.removed) for one in shown]
-    known = judged[0].right is not None
-    titles = [text("MACs saved"), text("same class as before")] + ([text("right class")] if known else [])
-    figure = make_subplots(1, len(titles), shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.04)
-    columns: list[tuple[list[float], list[tuple[float, float]], str]] = [
-        ([1 - one.macs / whole for one in shown], [], colours.BRANCH["1x1"])
-    ]
-    columns.append(([one.same / one.n for one in shown], [interval(one.same, one.n) for one in shown], colours.BRANCH["5x5"]))
-    if known:
-        right = [one.right or 0 for one in shown]
-        ends = [interval(count, one.n) for count, one in zip(right, shown, strict=True)]
-        columns.append(([count / one.n for count, one in zip(right, shown, strict=True)], ends, colours.BRANCH["pool"]))
-        figure.add_vline(x=(judged[0].right or 0) / judged[0].n, line={"color": colours.NEUTRAL, "dash": "dot"}, row=1, col=3)
-    for column, (values, ends, colour) in enumerate(columns, start=1):
-        bars = np.asarray(values, np.float64)
-        spread = None
-        if ends:
-            low, high = np.array(ends).T
-            spread = {"type": "data", "array": high - bars, "arrayminus": bars - low, "thickness": 1.5, "width": 3}
-        figure.add_bar(
-            x=bars, y=names, orientation="h", marker_color=colour, error_x=spread, texttemplate="%{x:.1%}", textposition="inside",
-            insidetextanchor="start", showlegend=False, hovertemplate="%{y}: %{x:.1%}<extra></extra>", row=1, col=column,
+    columns = [(text("same class as before"), [one.same for one in shown], colours.BRANCH["5x5"])]
+    if whole.right is not None:
+        columns.append((text("right class"), [one.right or 0 for one in shown], colours.BRANCH["pool"]))
+    titles = [text("MACs saved"), *(title for title, *_ in columns)]
+    figure = make_subplots(1, len(titles), shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.06)
+    figure.add_bar(
+        x=np.array([1 - one.macs / whole.macs for one in shown]), y=names, orientation="h", marker_color=colours.BRANCH["1x1"], width=0.5,
+        texttemplate="%{x:.1%}", textposition="outside", cliponaxis=False, hovertemplate="%{y}: %{x:.2%}<extra></extra>", row=1, col=1,
+    )  # fmt: skip
+    for column, (_, counts, colour) in enumerate(columns, start=2):
+        shares = np.array([count / one.n for count, one in zip(counts, shown, strict=True)])
+        low, high = np.array([interval(count, one.n) for count, one in zip(counts, shown, strict=True)]).T
+        spread = {"type": "data", "array": high - shares, "arrayminus": shares - low, "thickness": 2, "width": 5}
+        figure.add_scatter(
+            x=shares, y=names, mode="markers+text", marker={"color": colour, "size": 10}, error_x=spread, texttemplate="%{x:.1%}",
+            textposition="top center", cliponaxis=False, hovertemplate="%{y}: %{x:.1%}<extra></extra>", row=1, col=column,
         )  # fmt: skip
-    figure.update_xaxes(tickformat=".0%", range=[0, 1.04])
-    colours.plain(figure, 90 + 50 * len(names), top=36)
+    if whole.right is not None:
+        figure.add_vline(x=whole.right / whole.n, line={"color": colours.NEUTRAL, "dash": "dot"}, row=1, col=3)
+    figure.update_xaxes(tickformat=".0%", range=[0, 1.04], zeroline=True, dtick=0.5)
+    figure.update_yaxes(range=[len(names) - 0.5, -0.7])
+    figure.update_layout(showlegend=False)
+    colours.plain(figure, 90 + 56 * len(names), top=36)
     colours.name_rows(figure, names, text.direction == "rtl")
+    figure.update_yaxes(autorange=False)
     return figure

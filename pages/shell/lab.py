@@ -27,6 +27,11 @@ def _look(name: str, key: str) -> None:
 def again(text: Text, name: str) -> int:
     """A button to measure anew; returns how often it was pressed, which belongs into the key of what is measured."""
     st.button(text("Measure again"), key=f"again {name}", on_click=_once_more, args=(name,))
+    return times(name)
+
+
+def times(name: str) -> int:
+    """How often it was asked to measure anew."""
     return session.current().choices.get(f"again {name}", 0)
 
 
@@ -70,8 +75,11 @@ def measured_on(text: Text, timing: Timing, more: str = "") -> None:
     st.caption(f"{told} {more}")
 
 
-def outcome(text: Text, found: Outcome, name: str) -> None:
-    """All findings, and every number as a file."""
+def outcome(text: Text, found: Outcome, name: str, again_: str | None = None) -> None:
+    """All findings, every number as a file, and, for what is timed, a button to measure anew (`again_` as in `times`)."""
     for one in found.findings:
         finding(text, one)
-    frame.download(text("All numbers as CSV"), as_csv(found.rows), f"{name}.csv", "text/csv")
+    with st.container(horizontal=True):
+        frame.download(text("All numbers as CSV"), as_csv(found.rows), f"{name}.csv", "text/csv")
+        if again_ is not None:
+            again(text, again_)

@@ -20,6 +20,15 @@ def choices(text: Text) -> tuple[int, float]:
     return seeds, noise / 100
 
 
+def size(text: Text) -> tuple[int, int]:
+    """How wide the network is, and with how many labels it is trained."""
+    left, right = st.columns(2)
+    with left:
+        chosen = width(text)
+    with right:
+        return chosen, labels(text)
+
+
 def labels(text: Text) -> int:
     """With how many labels networks are trained."""
     return controls.choice("labels", text("Training labels"), {n: str(n) for n in overfitting.LABELS}, 100)
