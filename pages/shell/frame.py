@@ -62,6 +62,12 @@ PAGES: dict[str, Page] = {
         message("What each cluster and each branch gives to the class: bars to one side speak for it, to the other against it."),
         message("Set the class against its strongest rival: which cluster makes the difference?"),
     ),
+    "statistics": Page(
+        "pages/statistics.py",
+        message("Statistics"),
+        message("How the channels of every block fire together over a whole folder of pictures, and which of them tell its classes apart."),
+        message("Gather the same pictures with the untrained network too: which of the correlations are still there?"),
+    ),
     "cost": Page(
         "pages/cost.py",
         message("Size and cost"),
