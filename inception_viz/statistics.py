@@ -188,7 +188,8 @@ class Run:
     def __init__(self, model: Model, corpus: Corpus, plan: Plan = Plan(), more: Sequence[Tally] = ()) -> None:
         if plan.classes not in CLASSES:
             raise UnknownChoice(found=plan.classes, kind=message("definition"), allowed=", ".join(CLASSES))
-        self.model, self.plan = model, plan
+        self.model, self.plan, self.whole, self.more = model, plan, corpus, tuple(more)
+        self.device = model.device.type
         self.corpus = corpora.sampled(corpus, plan.sample, plan.seed) if plan.sample else corpus
         if plan.classes == FOLDER and not 2 <= len(self.corpus.folders) <= MAX_CLASSES:
             raise NoFolders(found=len(self.corpus.folders), allowed=MAX_CLASSES)
@@ -217,7 +218,6 @@ class Run:
                 "architecture": model.architecture,
                 "weights": model.weights.name,
                 "weights_sha256": model.weights.sha256,
-                "device": model.device.type,
                 "dtype": str(model.dtype).removeprefix("torch."),
             },
             "transform": dataclasses.asdict(preprocessing) | {"mean": list(preprocessing.mean), "deviation": list(preprocessing.deviation)},
@@ -227,7 +227,12 @@ class Run:
             "seed": self.plan.seed,
             "blocks": _blocks_told(self.setting.blocks),
             "tallies": [tally.name for tally in self.tallies],
-            "made_with": {"torch": torch.__version__, "threads": torch.get_num_threads(), "machine": platform.machine()},
+            "made_with": {
+                "device": self.device,
+                "torch": torch.__version__,
+                "threads": torch.get_num_threads(),
+                "machine": platform.machine(),
+            },
         }
 
     def seen(self, batch: Batch) -> Seen:

@@ -79,9 +79,14 @@ def of_moments(name: str, found: Moments) -> dict[str, np.ndarray]:
     return {f"{name}/n": np.array(found.n), f"{name}/mean": found.mean.numpy(), f"{name}/comoment": found.comoment.numpy()}
 
 
+def _tensor(array: np.ndarray) -> Tensor:
+    """The array as a tensor; a copy of one that may only be read, as files and other processes give them."""
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
 def to_moments(arrays: Arrays, name: str) -> Moments:
     """The moments that `of_moments` gave away."""
-    return Moments(int(arrays[f"{name}/n"]), *(torch.from_numpy(arrays[f"{name}/{part}"]) for part in ("mean", "comoment")))
+    return Moments(int(arrays[f"{name}/n"]), *(_tensor(arrays[f"{name}/{part}"]) for part in ("mean", "comoment")))
 
 
 CROSS = ("mean_a", "mean_b", "comoment", "squares_a", "squares_b")
@@ -94,7 +99,7 @@ def of_cross(name: str, found: CrossMoments) -> dict[str, np.ndarray]:
 
 def to_cross(arrays: Arrays, name: str) -> CrossMoments:
     """The moments that `of_cross` gave away."""
-    return CrossMoments(int(arrays[f"{name}/n"]), *(torch.from_numpy(arrays[f"{name}/{part}"]) for part in CROSS))
+    return CrossMoments(int(arrays[f"{name}/n"]), *(_tensor(arrays[f"{name}/{part}"]) for part in CROSS))
 
 
 class _Positions:

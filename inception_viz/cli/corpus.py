@@ -37,18 +37,25 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=32, metavar="N", help="pictures the network sees at once (default: 32)")
     parser.add_argument("--shard", type=int, default=8, metavar="N", help="batches between two chances to checkpoint (default: 8)")
     parser.add_argument("--checkpoint-seconds", type=float, default=30.0, metavar="S", help="time between two checkpoints (default: 30)")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="processor threads, for Ray of each worker (default: all, shared among workers)"
+    )
     given.choose_weights(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Do it."""
+    import torch
+
     from inception_viz import corpus, statistics
 
     if arguments.out.suffix != ".npz":
         arguments.refuse("--out must end in .npz")
-    for name in ("sample", "batch", "shard", "workers"):
+    for name in ("sample", "batch", "shard", "workers", "threads"):
         if (value := getattr(arguments, name)) is not None and value < 1:
             arguments.refuse(f"--{name} must be at least 1")
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     pictures = corpus.open_path(arguments.folder)
     by = arguments.classes if arguments.classes != "auto" else statistics.usual_classes(pictures)
     plan = statistics.Plan(arguments.batch, arguments.shard, by, arguments.sample, arguments.seed)
@@ -72,9 +79,9 @@ def _engine(arguments: argparse.Namespace) -> "Engine":
 
     if arguments.engine == "local":
         return statistics.here
-    from inception_viz.engine import ray  # needs requirements-ray.txt
+    from inception_viz.engine import ray
 
-    return ray.elsewhere(arguments.workers)
+    return ray.elsewhere(arguments.workers, arguments.threads)
 
 
 def _watch(steps: Generator["Progress", None, "Statistics"]) -> "Statistics":
