@@ -18,10 +18,11 @@ from inception_viz import waste
 from inception_viz.activations import Tick, no_tick
 from inception_viz.architecture import describe, traced
 from inception_viz.images import Picture
+from inception_viz.labelled import Labelled
 from inception_viz.measurement import Cell, Conditions, Finding, Outcome, conditions
 from inception_viz.models import Model
 from inception_viz.text import Blank, message
-from inception_viz.waste import CONSTANT, DEAD, USED, Waste, is_near_zero, layers
+from inception_viz.waste import CONSTANT, DEAD, USED, Waste, is_near_zero, layers, placed
 
 JUDGED_ON = 16  # views of each picture
 WHOLE = message("nothing removed")
@@ -181,10 +182,10 @@ def prune(
     pictures: Sequence[Picture],
     threshold: float = waste.THRESHOLD,
     similar: float = waste.SIMILAR,
-    labelled: Sequence[tuple[Picture, int]] = (),
+    labelled: Labelled | None = None,
     tick: Tick = no_tick,
 ) -> Generator[float, None, Pruning]:
-    """Find waste on views of `pictures`, remove it, and judge the rest on other views, or on `labelled` pictures with their classes' indices.
+    """Find waste on views of `pictures`, remove it, and judge the rest on other views, or on `labelled` pictures.
 
     Yields the share done. Raises OutOfRange.
     """
@@ -192,8 +193,8 @@ def prune(
     seen = yield from _scaled(looking, 0.2)
     found = waste.all_waste(seen, similar)
     networks = list(variants(model, seen, found, threshold))
-    count = len(labelled) or len(pictures) * JUDGED_ON
-    inputs = (model.input(p) for p, _ in labelled) if labelled else None
+    count = len(labelled.truth) if labelled else len(pictures) * JUDGED_ON
+    inputs = (placed(model, view) for view in labelled.views) if labelled else None
     batches = waste.batched(inputs) if inputs else waste.views(model, pictures, JUDGED_ON, waste.SEED + 1)
     answers: list[np.ndarray] = []
     for batch in batches:
@@ -201,9 +202,9 @@ def prune(
             answers.append(np.stack([_said(network, batch, tick) for *_, network in networks]))
         yield 0.2 + 0.8 * sum(a.shape[1] for a in answers) / count
     said = np.concatenate(answers, 1)  # (networks, views)
-    truth = np.array([index for _, index in labelled]) if labelled else None
+    truth = labelled.truth if labelled else None
     judged = tuple(_judged(*what[:3], said[i], said[0], truth) for i, what in enumerate(networks))
-    return Pruning(judged, found, bool(labelled), conditions(model.device, model.dtype))
+    return Pruning(judged, found, labelled is not None, conditions(model.device, model.dtype))
 
 
 def _said(network: nn.Module, batch: Tensor, tick: Tick) -> np.ndarray:
@@ -225,15 +226,27 @@ def _judged(removed: str, channels: int, macs: int, said: np.ndarray, before: np
     return Judged(removed, channels, macs, len(said), int((said == before).sum()), *right)
 
 
+SAID = {  # of what is removed, whether labels are known
+    (IDLE, False): message("Without dead, constant and copied channels: {saved} fewer MACs, the same class on {same} of {n} views "
+        "(without as many random ones on {chance})."),
+    (IDLE, True): message("Without dead, constant and copied channels: {saved} fewer MACs, right on {right} of {n} pictures instead of {before} "
+        "(without as many random ones on {chance})."),
+    (WEIGHTS, False): message("Without near-zero weights: {saved} fewer MACs, the same class on {same} of {n} views."),
+    (WEIGHTS, True): message("Without near-zero weights: {saved} fewer MACs, right on {right} of {n} pictures instead of {before}."),
+}  # fmt: skip
+
+
 def outcome(found: Pruning) -> Outcome:
-    """Whether much can go (a tenth of the MACs or more) and the network still says the same (on 95 % or more of the views)."""
+    """Whether much can go (a tenth of the MACs or more) and the network still says the same (on 95 % or more), for channels and for weights."""
     by_kind = {one.removed: one for one in found.judged}
-    whole = by_kind[WHOLE].macs
-    best = [one for one in found.judged if one.removed in (IDLE, WEIGHTS) and one.same / one.n >= SAME and 1 - one.macs / whole >= MUCH]
-    one, chance = by_kind[IDLE], by_kind[RANDOM]
-    words = message(
-        "Without dead, constant and copied channels {saved} fewer MACs, and the same class on {same} of {n} pictures; without as many random ones on {chance}."
-    )
-    facts: dict[str, Blank] = {"saved": f"{1 - one.macs / whole:.1%}", "same": one.same, "n": one.n, "chance": chance.same}
-    rows = tuple({**judged.row(), "macs_saved": 1 - judged.macs / whole, **found.conditions.row()} for judged in found.judged)
-    return Outcome((Finding(REMOVABLE, words, bool(best), facts),), rows)
+    whole, random = by_kind[WHOLE], by_kind[RANDOM]
+    findings = []
+    for kind in (IDLE, WEIGHTS):
+        one = by_kind[kind]
+        saved = 1 - one.macs / whole.macs
+        facts: dict[str, Blank] = {"saved": f"{saved:.1%}", "same": one.same, "n": one.n, "chance": random.same}
+        if found.labelled:
+            facts |= {"right": one.right or 0, "before": whole.right or 0, "chance": random.right or 0}
+        findings.append(Finding(REMOVABLE, SAID[kind, found.labelled], saved >= MUCH and one.same / one.n >= SAME, facts))
+    rows = tuple({**one.row(), "macs_saved": 1 - one.macs / whole.macs, **found.conditions.row()} for one in found.judged)
+    return Outcome(tuple(findings), rows)

@@ -115,6 +115,11 @@ def view(model: Model, picture: Picture, generator: np.random.Generator) -> Tens
     top, left = generator.integers(0, height - side + 1), generator.integers(0, width - side + 1)
     part = picture.pixels[top : top + side, left : left + side]
     seen = model.weights.preprocessing.of_pixels(np.ascontiguousarray(part[:, ::-1] if generator.random() < 0.5 else part))
+    return placed(model, seen)
+
+
+def placed(model: Model, seen: np.ndarray) -> Tensor:
+    """What the network sees, `(S, S, 3)` uint8, as its input on its device: `(1, 3, S, S)`."""
     return model.weights.preprocessing.normalised(seen).to(model.device, model.dtype)
 
 

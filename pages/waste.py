@@ -32,7 +32,7 @@ else:
         threshold = waste.threshold(text)
     with right:
         similar = waste.similar(text)
-    found = waste.pruned(text, threshold, similar)
+    found = waste.pruned(text, threshold, similar, waste.labelled(text))
     frame.show(drawing.removal(found.judged, text), "waste-removal")
     waste.judged_on(text, found)
     lab.outcome(text, pruning.outcome(found), "waste-removal")

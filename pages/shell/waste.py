@@ -5,15 +5,18 @@ import hashlib
 import numpy as np
 import streamlit as st
 
-from inception_viz import images, nulls, pruning, waste
+from inception_viz import corpus, images, nulls, pruning, waste
+from inception_viz import labelled as library
 from inception_viz.engine.local import Progress
 from inception_viz.images import Picture
+from inception_viz.labelled import Labelled
 from inception_viz.measurement import Conditions, conditions
 from inception_viz.pruning import Pruning
 from inception_viz.text import Text
 from inception_viz.waste import Idle, LayerWeights, Looking, Seen
 from pages.shell import controls, results, session
 
+ZIP_MB = 50
 ENOUGH = 4  # pictures of the visitor's own; with fewer the samples join them
 
 
@@ -75,11 +78,33 @@ def idle(text: Text, above: float) -> Idle:
     return results.compute(text, used, "idle", key, lambda progress: Idle.of(seen, twin_seen, above))
 
 
-def pruned(text: Text, below: float, above: float) -> Pruning:
-    """What removing waste does."""
+def labelled(text: Text) -> Labelled | None:
+    """Pictures whose class is known, if the visitor gives a zip of them."""
+    with st.expander(text("Labelled pictures of your own: judge by who is right")):
+        upload = st.file_uploader(
+            text("A zip of folders, each called after a class of this network (or its WordNet id)"), type=["zip"], key="labelled zip",
+            max_upload_size=ZIP_MB,
+        )  # fmt: skip
+        st.caption(text("Up to {n} pictures are drawn from it; they stay in this server's memory and go when you do.", n=library.MOST))
+    if upload is None:
+        return None
+    used, data = results.model(text), upload.getvalue()
+    key = ("labelled", used.key, used.weights.class_names.get("en"), hashlib.sha256(data).hexdigest())
+
+    def work(progress: Progress) -> Labelled:
+        return library.labelled(used, corpus.archive(data, upload.name), tick=progress.check)
+
+    found = results.compute(text, used, "labelled", key, work)
+    if found.left_out:
+        st.caption(text.plural("{n} file was left out.", "{n} files were left out.", found.left_out))
+    return found
+
+
+def pruned(text: Text, below: float, above: float, known: Labelled | None) -> Pruning:
+    """What removing waste does, judged by labelled pictures if there are any."""
     used, shown = results.model(text), pictures()
-    key = ("pruned", used.key, _digest(), below, above)
-    return results.compute(text, used, "pruned", key, lambda progress: pruning.prune(used, shown, below, above, tick=progress.check))
+    key = ("pruned", used.key, _digest(), below, above, known and known.digest)
+    return results.compute(text, used, "pruned", key, lambda progress: pruning.prune(used, shown, below, above, known, tick=progress.check))
 
 
 def looked_at(text: Text) -> None:

@@ -25,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(arguments: argparse.Namespace) -> "Running":
     """Do it."""
-    from inception_viz import images, nulls, pruning, waste
+    from inception_viz import corpus, images, labelled, nulls, pruning, waste
     from inception_viz.measurement import conditions
 
     model = given.model(arguments)
@@ -39,4 +39,5 @@ def measure(arguments: argparse.Namespace) -> "Running":
         seen = yield from waste.look(model, pictures)
         chance = yield from waste.look(nulls.twin(model, waste.SEED), pictures)
         return waste.idle(waste.Idle.of(seen, chance, arguments.similar), where)
-    return pruning.outcome((yield from pruning.prune(model, pictures, arguments.threshold, arguments.similar)))
+    known = labelled.labelled(model, corpus.open_path(arguments.labelled), arguments.most) if arguments.labelled else None
+    return pruning.outcome((yield from pruning.prune(model, pictures, arguments.threshold, arguments.similar, known)))
