@@ -62,7 +62,7 @@ def networks(found: Sequence[tuple[Point, int]], text: Text) -> go.Figure:
         hover = "%{y}: %{x}<extra></extra>"
         figure.add_bar(x=values, y=names, orientation="h", marker_color=colour, width=0.6, hovertemplate=hover, row=1, col=column, **spread)
         figure.add_scatter(  # behind the slowest run, where no line crosses the number
-            x=ends, y=names, mode="text", text=[f"{v:{shown}}" for v in values], textposition="middle right", cliponaxis=False,
+            x=ends, y=names, mode="text", text=[f"\u00a0{v:{shown}}" for v in values], textposition="middle right", cliponaxis=False,
             hoverinfo="skip", row=1, col=column,
         )  # fmt: skip
         figure.update_xaxes(range=[0, 1.35 * max(ends)], row=1, col=column)

@@ -92,3 +92,18 @@ def at(points: list[Point], size: float) -> Point:
 def names() -> dict[str, str]:
     """The paper's blocks, to choose from."""
     return {name: f"{name} · {w.inputs} → {w.outputs} · {w.side} x {w.side}" for name, w in networks.GOOGLENET.items()}
+
+
+def each(pairs: dict[str, tuple[Point, Point]]) -> list[Point]:
+    """The points of all pairs in a row."""
+    return [point for pair in pairs.values() for point in pair]
+
+
+def measured(found: list[tuple[Point, int]]) -> list[Point]:
+    """The points without what stands beside them."""
+    return [point for point, _ in found]
+
+
+def measured_on(text: Text, points: list[Point], more: str = "") -> None:
+    """Where and how the points were measured, and whether that was steady."""
+    lab.measured_on(text, points[0].timing, more, cost.steady(points))

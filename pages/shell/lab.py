@@ -64,8 +64,10 @@ def finding(text: Text, found: Finding) -> None:
         st.warning(text("Not supported on this machine: {found}", found=found.told(text)))
 
 
-def measured_on(text: Text, timing: Timing, more: str = "") -> None:
+def measured_on(text: Text, timing: Timing, more: str = "", steady: bool = True) -> None:
     """Device, threads, precision and repeats of a measured time; `more` is another sentence, already in the visitor's language."""
+    if not steady:
+        st.warning(text("The runs differ much: other work on this machine was measured as well. Measure again when it is quieter."))
     where = timing.conditions
     told = text.plural(
         "Measured on {device} with {n} thread, {precision}, median of {repeats} runs after a first one; bars reach from the fastest to the slowest.",

@@ -17,6 +17,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("pictures", type=Path, nargs="*", metavar="PICTURE", help="pictures to look at (default: the samples)")
     parser.add_argument(
+        "--labelled", type=Path, metavar="PATH", help="folder or zip of folders named after classes: judge `removal` by them"
+    )
+    parser.add_argument("--most", type=int, default=500, metavar="N", help="labelled pictures at most, drawn at random (default: 500)")
+    parser.add_argument(
         "--threshold", type=float, default=0.25, help="weights below this share of their layer's root mean square count as near zero"
     )
     parser.add_argument("--similar", type=float, default=0.95, help="channels correlated above this are copies (default: 0.95)")
