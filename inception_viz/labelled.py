@@ -32,7 +32,7 @@ class NoLabels(VisitorError):
 class Labelled:
     """What a network sees of pictures, `views` (N, S, S, 3) uint8, and the index of each one's class, `truth` (N,).
 
-    `left_out` files lay in other folders or could not be read; `digest` names corpus and sample.
+    `left_out` files lay in other folders or could not be read (not those that a sample leaves); `digest` names corpus and sample.
     """
 
     views: np.ndarray
@@ -87,5 +87,5 @@ def labelled(model: Model, corpus: Corpus, most: int = MOST, seed: int = SEED, t
     if not views:
         examples = ", ".join(f"“{name}”" for name in list(folders(model))[-LISTED:])
         raise NoLabels(name=corpus.name, allowed=examples)
-    left_out = len(corpus) - len(known) + len(drawn) - len(views)
+    left_out = len(corpus) - len(known) + len(drawn) - len(views)  # what a sample leaves is no fault of the files
     return Labelled(np.stack(views), np.array(truth), left_out, f"{corpus.digest}/{most}/{seed}")

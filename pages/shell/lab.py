@@ -53,9 +53,10 @@ def _start(key: Hashable) -> None:
     session.current().choices["started"] = key
 
 
-def finding(text: Text, found: Finding) -> None:
-    """The claim, what was found, and whether that supports it on this machine."""
-    st.markdown(text("“{claim}”", claim=text(found.claim)))
+def finding(text: Text, found: Finding, repeated: bool = False) -> None:
+    """The claim (unless it was told just before), what was found, and whether that supports it on this machine."""
+    if not repeated:
+        st.markdown(text("“{claim}”", claim=text(found.claim)))
     if found.supported is None:
         st.info(text("Neither supported nor refuted here: {found}", found=found.told(text)))
     elif found.supported:
@@ -79,8 +80,8 @@ def measured_on(text: Text, timing: Timing, more: str = "", steady: bool = True)
 
 def outcome(text: Text, found: Outcome, name: str, again_: str | None = None) -> None:
     """All findings, every number as a file, and, for what is timed, a button to measure anew (`again_` as in `times`)."""
-    for one in found.findings:
-        finding(text, one)
+    for before, one in zip((None, *found.findings), found.findings, strict=False):
+        finding(text, one, repeated=before is not None and before.claim == one.claim)
     with st.container(horizontal=True):
         frame.download(text("All numbers as CSV"), as_csv(found.rows), f"{name}.csv", "text/csv")
         if again_ is not None:
