@@ -53,8 +53,9 @@ def _driven(running: "Running") -> "Outcome":
         while True:
             print(f"\r{next(running):4.0%}", end="", file=sys.stderr, flush=True)
     except StopIteration as end:
-        print("\r", end="", file=sys.stderr)
         return end.value
+    finally:
+        print("\r     \r", end="", file=sys.stderr)
 
 
 def _write(outcome: "Outcome", path: Path) -> None:
