@@ -20,8 +20,10 @@ from inception_viz import nulls, validation
 from inception_viz.analysis import Analysis, BlockAnalysis
 from inception_viz.attributions import cluster_map
 from inception_viz.clusters import SEED, Clusters, branch_table
-from inception_viz.correlations import correlate, order
-from inception_viz.figures import Figure, attributions, clusters, colours, correlations, pictures
+from inception_viz.correlations import order
+from inception_viz.evidence import Evidence
+from inception_viz.figures import Figure, attributions, clusters, colours, correlations, knockouts, pictures
+from inception_viz.figures import validation as tested
 from inception_viz.nulls import AgainstChance
 from inception_viz.text import LANGUAGES, Text
 from inception_viz.validation import ClusterTests
@@ -53,12 +55,33 @@ def _figures(analysis: Analysis, block: BlockAnalysis, found: Clusters, text: Te
     yield "attributions-by-branch", attributions.bars(given.by_branch(block.block), branches, block.block.name, text, fills)
 
 
-def write_figures(analysis: Analysis, found: Mapping[str, Clusters], text: Text, folder: Path) -> list[Path]:
+def _doubts(block: BlockAnalysis, found: Clusters, doubted: Evidence, text: Text) -> Iterator[tuple[str, Figure]]:
+    for kind, chance in doubted.chance.items():
+        null = chance.null.first
+        by_chance = text("{null}: chance", null=text(nulls.KINDS[kind]))
+        shown = {text("this network"): (block.correlation, order(block.correlation)), by_chance: (null, order(null))}
+        yield f"null-{kind}-correlations", correlations.beside(shown, block.block, text)
+        pairs = {text("all pairs"): block.correlation.pairs()}
+        yield f"null-{kind}-distribution", correlations.distribution(pairs, text, {by_chance: chance.null.pairs})
+        yield f"null-{kind}-clusters", tested.tightness(chance.clusters, text(nulls.KINDS[kind]), text)
+    yield "stability", tested.found_again(doubted.stability, doubted.chance_stability, text)
+    yield "branches", tested.over_cells(doubted.specialisation, block.block, text)
+    if doubted.knockouts:
+        out, alone = zip(*((one.necessity, one.sufficiency) for one in doubted.knockouts.outcomes), strict=True)
+        unit = text("fall of the target (logits)")
+        yield "knockouts-out", knockouts.against_controls(out, unit, text)
+        yield "knockouts-alone", knockouts.against_controls(alone, unit, text, doubted.knockouts.whole)
+
+
+def write_figures(
+    analysis: Analysis, found: Mapping[str, Clusters], text: Text, folder: Path, doubted: Mapping[str, Evidence] | None = None
+) -> list[Path]:
     """Write `<block>-<figure>.html` for every block into `folder`, beside one copy of plotly's script; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, block in analysis.blocks.items():
-        for kind, figure in _figures(analysis, block, found[name], text):
+        doubts = _doubts(block, found[name], doubted[name], text) if doubted else ()
+        for kind, figure in (*_figures(analysis, block, found[name], text), *doubts):
             path = folder / f"{name}-{kind}.html"
             figure.write_html(path, include_plotlyjs="directory", config={"displaylogo": False})
             written.append(path)
@@ -66,7 +89,7 @@ def write_figures(analysis: Analysis, found: Mapping[str, Clusters], text: Text,
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class Chance:
     """What chance would give: for every block `p` of all pairs `(C, C)` under the shift null and how many are beyond it, for `block` also `tests`."""
 
     p: Mapping[str, np.ndarray]
@@ -77,11 +100,11 @@ class Evidence:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Everything that a report tells: the analysis, the clusters of every block, and their evidence."""
+    """Everything that a report tells: the analysis, the clusters of every block, and what chance would give."""
 
     analysis: Analysis
     clusters: Mapping[str, Clusters]
-    evidence: Evidence
+    chance: Chance
 
 
 def steps(analysis: Analysis) -> int:
@@ -100,11 +123,11 @@ def make(analysis: Analysis, method: str, count: int | None, block: str, tick: C
     for name, one in analysis.blocks.items():
         tick()
         p[name] = nulls.shift_p(torch.from_numpy(np.array(one.activation)))
-    against = {name: nulls.against_chance(values, 1 / analysis.blocks[name].correlation.n) for name, values in p.items()}
+    against = {name: nulls.against_chance(values) for name, values in p.items()}
     activation = torch.from_numpy(np.array(analysis.blocks[block].activation))
-    draws = nulls.draws(nulls.SHIFT, activation, correlate)
+    draws = nulls.draws(nulls.SHIFT, activation, "spatial")
     tests = validation.cluster_tests(found[block], analysis.blocks[block].correlation, draws, tick)
-    return Report(analysis, found, Evidence(p, against, block, tests))
+    return Report(analysis, found, Chance(p, against, block, tests))
 
 
 def versions() -> dict[str, str]:
@@ -115,10 +138,10 @@ def versions() -> dict[str, str]:
 
 def command(report: Report) -> str:
     """The command that makes the same report, but for files of one's own."""
-    analysis, found = report.analysis, report.clusters[report.evidence.block]
+    analysis, found = report.analysis, report.clusters[report.chance.block]
     told = f"python -m inception_viz report PICTURE --out DIR --model {analysis.model.architecture} --weights '{analysis.model.weights}'"
     told += f" --target {analysis.target.index}" + (f" --against {analysis.target.against}" if analysis.target.against is not None else "")
-    told += f" --method '{found.method}' --block {report.evidence.block}"
+    told += f" --method '{found.method}' --block {report.chance.block}"
     return told + (f" --clusters {found.count}" if found.criterion == "chosen" else "")
 
 
@@ -128,18 +151,18 @@ def _listed(values: np.ndarray) -> list[float | None]:
 
 def summary(report: Report) -> dict:
     """The contract of `analysis.json`, with `repeat` and, for every block, `against_chance`; `cluster_tests` for the block that was tested."""
-    evidence = report.evidence
+    chance = report.chance
     told = analyses.summary(report.analysis, report.clusters)
     told["repeat"] = {"command": command(report), "versions": versions(), "seeds": {"louvain": SEED, "shifts": list(range(nulls.DRAWS))}}
     for block in told["blocks"]:
-        found = evidence.against[block["name"]]
+        found = chance.against[block["name"]]
         block["against_chance"] = {
-            "null": nulls.SHIFT, "pairs": found.pairs, "level": found.level, "smallest_p": found.smallest,
+            "null": nulls.SHIFT, "pairs": found.pairs, "level": found.level,
             "share": None if np.isnan(found.share) else found.share,
             "share_adjusted": None if np.isnan(found.adjusted_share) else found.adjusted_share,
         }  # fmt: skip
-        if block["name"] == evidence.block:
-            tests = evidence.tests
+        if block["name"] == chance.block:
+            tests = chance.tests
             block["cluster_tests"] = {
                 "null": nulls.SHIFT, "draws": tests.draws, "mean_r": _listed(tests.mean_r), "p": _listed(tests.p), "q": _listed(tests.q),
             }  # fmt: skip
@@ -148,7 +171,7 @@ def summary(report: Report) -> dict:
 
 def arrays(report: Report) -> dict[str, np.ndarray]:
     """The arrays of the analysis, and `<block>/p` (C, C) float32."""
-    return analyses.arrays(report.analysis) | {f"{name}/p": p for name, p in report.evidence.p.items()}
+    return analyses.arrays(report.analysis) | {f"{name}/p": p for name, p in report.chance.p.items()}
 
 
 def _base64(data: bytes) -> str:
@@ -156,7 +179,7 @@ def _base64(data: bytes) -> str:
 
 
 def _facts(report: Report, text: Text) -> list[tuple[str, str]]:
-    analysis, found = report.analysis, report.clusters[report.evidence.block]
+    analysis, found = report.analysis, report.clusters[report.chance.block]
     target, names = analysis.target, analysis.class_names[text.language]
     against = "" if target.against is None else f" – {names[target.against]}"
     return [
@@ -188,7 +211,7 @@ def _words(report: Report, text: Text) -> dict[str, str]:
         "bundle": text("The data beside this report (report.json, arrays.npz) hold every number that is told here."),
         "chance": text("Against chance"),
         "chance_what": text(
-            "Smooth maps correlate by chance. p: the share of all shifts of one map against the other with at least this |r|; adjusted: for many tests."
+            "Smooth maps correlate by chance. p: how often shifted maps correlate as strongly for their smoothness; adjusted: for many tests."
         ),
         "clusters": text("Clusters"),
         "cluster": text("Cluster"),
@@ -200,10 +223,13 @@ def _words(report: Report, text: Text) -> dict[str, str]:
 
 def _chance_rows(report: Report, text: Text) -> list[list[str]]:
     return [
-        [name, f"{found.pairs:,}", str(report.analysis.blocks[name].correlation.n), f"{found.smallest:.3f}",
-         "–" if found.smallest > found.level else f"{found.share:.1%}", "–" if found.smallest > found.level else f"{found.adjusted_share:.1%}"]
-        for name, found in report.evidence.against.items()
-    ]  # fmt: skip
+        [name, f"{found.pairs:,}", str(report.analysis.blocks[name].correlation.n), _share(found.share), _share(found.adjusted_share)]
+        for name, found in report.chance.against.items()
+    ]
+
+
+def _share(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.1%}"
 
 
 def _rounded(value: float) -> str:
@@ -214,7 +240,7 @@ def _cluster_rows(report: Report, name: str, text: Text) -> list[dict]:
     block, found = report.analysis.blocks[name], report.clusters[name]
     table, gives = branch_table(found, block.block), block.attribution.by_cluster(found.labels)
     most = max(1, int(table.sum(1).max(initial=1)))
-    tests = report.evidence.tests if name == report.evidence.block else None
+    tests = report.chance.tests if name == report.chance.block else None
     return [
         {
             "number": k + 1,
@@ -249,7 +275,7 @@ def _drawn(report: Report, name: str) -> _Drawn:
 
 def _block(report: Report, name: str, drawn: _Drawn, text: Text) -> dict:
     block, found = report.analysis.blocks[name], report.clusters[name]
-    tested = name == report.evidence.block
+    tested = name == report.chance.block
     return {
         "title": text("Block {name} has {n} channels", name=name, n=block.block.channels),
         "told": text("{clusters} clusters, silhouette {score}; n = {n} positions; {constant} constant channels.", clusters=found.count,
@@ -258,8 +284,8 @@ def _block(report: Report, name: str, drawn: _Drawn, text: Text) -> dict:
         "matrix_told": text("Correlations of all channels, similar ones side by side: red 1, white 0, blue -1, grey: constant."),
         "key": [(b.name, colours.branch(b.name)) for b in block.block.branches],
         "clusters": _cluster_rows(report, name, text),
-        "tested": text("p: clusters of shifted maps that are as large and as tight, in {n} draws; q: adjusted for many clusters.",
-                       n=report.evidence.tests.draws) if tested else "",
+        "tested": text("p: how often clusters of shifted maps are as tight for their size, in {n} draws; q: adjusted for many clusters.",
+                       n=report.chance.tests.draws) if tested else "",
         "maps": [{"data": data, "told": text("cluster {n}", n=k + 1)} for k, data in enumerate(drawn.maps)],
     }  # fmt: skip
 
@@ -280,7 +306,6 @@ def _page(report: Report, drawn: Mapping[str, _Drawn], language: str) -> dict:
             text("Block"),
             text("Pairs"),
             text("Positions (n)"),
-            text("Smallest p there can be"),
             text("p up to 5%"),
             text("Adjusted"),
         ],
