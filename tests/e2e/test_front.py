@@ -8,6 +8,8 @@ import axe_playwright_python
 import pytest
 from playwright.sync_api import Page, expect
 
+from inception_viz.lessons import LESSONS
+from inception_viz.text import Text
 from pages.shell.frame import PAGES
 from tests.e2e.conftest import DONE, Visit
 
@@ -90,3 +92,22 @@ def test_nothing_comes_from_outside(visit: Visit, server: str) -> None:
     settled(page)
     assert asked
     assert [url for url in asked if not url.startswith((server, "data:", "blob:"))] == []
+
+
+@pytest.mark.parametrize("language", ["en", "ar"])
+def test_a_class_walks_through_the_lessons_and_on_to_the_real_page(visit: Visit, language: str) -> None:
+    """Every step: the answer comes after the prediction, with a number from the network; the last one leads to the page that shows it."""
+    text, page = Text(language), settled(visit(f"/lessons?lang={language}&view=presenter"))
+    expect(page.locator("html")).to_have_css("font-size", "20px")
+    for lesson in LESSONS.values():
+        expect(page.get_by_role("heading", name=text(lesson.title), exact=True)).to_be_visible()
+        expect(page.locator(".st-key-reveal")).to_have_count(0)
+        page.get_by_role("radiogroup").last.get_by_text(text(lesson.answers[0]), exact=True).click()
+        page.get_by_role("button", name=text("Show what the network says")).click()
+        expect(page.locator(".st-key-reveal h3")).to_contain_text(re.compile(r"\d"))
+        if lesson is not list(LESSONS.values())[-1]:
+            page.get_by_role("button", name=text("Next step")).click()
+    shown = PAGES[next(word for word in lesson.pages if word in PAGES)]
+    page.get_by_role("link", name=text("See it yourself on “{page}”", page=text(shown.title))).click()
+    expect(page.locator("h1")).to_have_text(text(shown.title))
+    expect(page).to_have_url(re.compile(f"lang={language}"))

@@ -1,0 +1,76 @@
+"""A picture of every page of the running app for README.md: `python scripts/screenshots.py ADDRESS [--language ar] [--theme dark]`.
+
+Start the app first (`make run`). The pictures go to assets/screenshots/ as WebP, below 150 kB each.
+"""
+
+import argparse
+import io
+import shutil
+import sys
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from pages.shell.frame import PAGES  # noqa: E402
+
+FOLDER = ROOT / "assets" / "screenshots"
+DONE = "[data-testid=stApp][data-test-script-state=notRunning]"
+PATIENCE = 180_000  # milliseconds
+WIDTH, HEIGHT, SHOWN, MOST_BYTES = 1360, 1020, 960, 150_000
+
+
+def drawn(page: Page) -> None:
+    """Wait until the page has been drawn and nothing grey stands for what is still to come."""
+    page.wait_for_selector(DONE)
+    page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')")
+    page.wait_for_function("document.fonts.ready.then(() => true)")
+    page.wait_for_timeout(800)  # plotly's own drawing
+    page.wait_for_selector(DONE)
+
+
+def packed(png: bytes) -> bytes:
+    """The picture as WebP, `SHOWN` pixels wide, in the best quality that fits."""
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    picture = picture.resize((SHOWN, round(picture.height * SHOWN / picture.width)), Image.Resampling.LANCZOS)
+    for quality in (88, 80, 70, 60, 45):
+        out = io.BytesIO()
+        picture.save(out, "WEBP", quality=quality, method=6)
+        if len(out.getvalue()) < MOST_BYTES:
+            break
+    return out.getvalue()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("address", nargs="?", default="http://127.0.0.1:8501")
+    parser.add_argument("--language", default="en")
+    parser.add_argument("--theme", default="light", choices=["light", "dark"])
+    parser.add_argument("--picture", default="coffee")
+    parser.add_argument("--pages", nargs="*", default=list(PAGES))
+    parser.add_argument("--out", type=Path, default=FOLDER)
+    arguments = parser.parse_args()
+    suffix = "" if (arguments.language, arguments.theme) == ("en", "light") else f"-{arguments.language}-{arguments.theme}"
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    browser_path = next(found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name)))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox", "--disable-gpu"])
+        for word in arguments.pages:
+            context = browser.new_context(color_scheme=arguments.theme, viewport={"width": WIDTH, "height": HEIGHT})
+            page = context.new_page()
+            page.set_default_timeout(PATIENCE)
+            path = "" if word == "home" else word
+            page.goto(f"{arguments.address}/{path}?lang={arguments.language}&picture={arguments.picture}")
+            drawn(page)
+            data = packed(page.screenshot())
+            (arguments.out / f"{word}{suffix}.webp").write_bytes(data)
+            print(f"{word}{suffix}.webp: {len(data) / 1000:.0f} kB")
+            context.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
