@@ -62,6 +62,16 @@ PAGES: dict[str, Page] = {
         message("What each cluster and each branch gives to the class: bars to one side speak for it, to the other against it."),
         message("Set the class against its strongest rival: which cluster makes the difference?"),
     ),
+    "flows": Page(
+        "pages/flows.py",
+        message("Flows"),
+        message(
+            "A column is a block, a box a cluster; the lines show how much of a cluster comes from each cluster before it, on to the class."
+        ),
+        message(
+            "Click the cluster that gives most to the class, and follow its widest line back. Does it look at the same place all the way?"
+        ),
+    ),
 }
 
 _DIRECTION = """export default function({data}) {
