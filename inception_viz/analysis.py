@@ -222,9 +222,9 @@ def _replace(path: Path, data: bytes) -> None:
         aside.unlink(missing_ok=True)
 
 
-def write(analysis: Analysis, clusters: Mapping[str, Clusters], folder: Path) -> dict:
-    """Write `analysis.json` and `arrays.npz` into `folder`; returns what the JSON holds."""
-    told = summary(analysis, clusters)
+def write(analysis: Analysis, clusters: Mapping[str, Clusters], folder: Path, more: Mapping[str, object] | None = None) -> dict:
+    """Write `analysis.json`, with what there is `more`, and `arrays.npz` into `folder`; returns what the JSON holds."""
+    told = summary(analysis, clusters) | dict(more or {})
     packed = io.BytesIO()
     np.savez_compressed(packed, allow_pickle=False, **arrays(analysis))
     folder.mkdir(parents=True, exist_ok=True)

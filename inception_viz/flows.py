@@ -24,17 +24,17 @@ from torch.nn import functional
 from inception_viz.activations import Target, Tick, capture, check_target, no_tick
 from inception_viz.architecture import Architecture, Block, describe, traced
 from inception_viz.errors import VisitorError
-from inception_viz.models import Model
+from inception_viz.models import Model, once_per_model
 from inception_viz.nulls import adjusted
 from inception_viz.text import message
 
-DRAWS = 199
+DRAWS = 999
 ALIKE = 8  # channels of one branch, next to each other in strength, among which the null shuffles the clusters
 SEED = 0
-ACTIVATION, TO_TARGET = "activation", "target"
+ACTIVATION, TO_TARGET = "activation", "to_target"
 MEASURES = {
-    TO_TARGET: message("what it gives to the class (logits)"),
     ACTIVATION: message("its activation, summed over positions"),
+    TO_TARGET: message("what it gives to the class (logits)"),
 }
 CONSTANT = -1
 LOGIT = "logit"
@@ -120,6 +120,11 @@ class _Parts(fx.Interpreter):
         return FUNCTIONS[target](*args, **kwargs)
 
 
+@once_per_model
+def _traced(model: Model) -> tuple[fx.GraphModule, dict[str, str]]:
+    return traced(model.network)
+
+
 def _name(architecture: Architecture, node: str) -> str:
     return next((b.name for b in architecture.blocks if b.node == node), node)
 
@@ -128,7 +133,7 @@ def _way(model: Model, source: str, target: str) -> fx.GraphModule:
     """The network from the node `source` to the node `target` as a graph of its own. Raises NotExact, Bypassed."""
     architecture = describe(model)
     told = {"source": _name(architecture, source), "target": _name(architecture, target)}
-    module, names = traced(model.network)
+    module, names = _traced(model)
     inside = (nx.descendants(architecture.graph, source) & nx.ancestors(architecture.graph, target)) | {target}
     graph = fx.Graph()
     copied: dict[fx.Node, fx.Node] = {}
@@ -333,7 +338,7 @@ def node_name(block: str, group: int) -> str:
     return f"{block}/{group + 1}"
 
 
-def graph(flows: Flows, measure: str = TO_TARGET, against_chance: bool = True) -> nx.DiGraph:
+def graph(flows: Flows, measure: str = ACTIVATION, against_chance: bool = True) -> nx.DiGraph:
     """The flows as a layered graph: `layer`, `block`, `cluster`, `size`, `value`, `bias` of nodes; `value`, `share`, `z`, `p`, `q` of edges.
 
     A share is that of all that flows into the node, biases included, whatever its sign. Constant channels are drawn where they give something.
@@ -425,14 +430,21 @@ def difference(a: nx.DiGraph, b: nx.DiGraph) -> nx.DiGraph:
     return drawn
 
 
+def _plain(numbers: np.ndarray) -> list[list[float | None]]:
+    return [[float(value) if np.isfinite(value) else None for value in row] for row in numbers]
+
+
 def summary(flows: Flows) -> list[dict]:
-    """The edges as plain numbers, one entry a hop; rows are the source's clusters, its constant channels, and the biases on the way."""
-    return [
-        {
-            "source": hop.source,
-            "target": hop.target,
-            "activation": None if hop.target == LOGIT else flows.edges(index, ACTIVATION).astype(float).tolist(),
-            "to_target": flows.edges(index, TO_TARGET).astype(float).tolist(),
-        }
-        for index, hop in enumerate(flows.hops)
-    ]
+    """The edges as plain numbers, one entry a hop, with their adjusted p.
+
+    Rows are the source's clusters, its constant channels, and the biases on the way (which have no p); columns are the target's clusters and its
+    constant channels, or the one logit.
+    """
+    told = []
+    for index, hop in enumerate(flows.hops):
+        entry: dict = {"source": hop.source, "target": hop.target}
+        for measure in [TO_TARGET] if hop.target == LOGIT else MEASURES:
+            beside = chance(flows, index, measure)
+            entry[measure] = {"edges": _plain(flows.edges(index, measure)), "adjusted_p": _plain(beside.q[:-1])}
+        told.append(entry)
+    return told

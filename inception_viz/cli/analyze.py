@@ -19,12 +19,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--against", type=int, metavar="CLASS", help="explain the target's logit minus this class's")
     parser.add_argument("--method", default="louvain", help="how clusters are found: 'louvain' (default) or 'average linkage'")
     parser.add_argument("--clusters", type=int, metavar="N", help="clusters a block (default: as the method's own criterion says)")
+    parser.add_argument("--flows", action="store_true", help="how much of each cluster comes from each cluster of the block before")
     parser.add_argument("--language", choices=list(LANGUAGES), default="en", help="language of the figures")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Do it."""
-    from inception_viz import analysis, images, report
+    from inception_viz import analysis, flows, images, report
     from inception_viz.activations import Target
 
     if arguments.against is not None and arguments.target is None:
@@ -34,9 +35,14 @@ def run(arguments: argparse.Namespace) -> None:
     target = None if arguments.target is None else Target(arguments.target, arguments.against)
     result = analysis.analyze(model, picture, target)
     clusters = dict(analysis.clustered(result, method=arguments.method, count=arguments.clusters))
+    labels = {name: found.labels for name, found in clusters.items()}
+    followed = flows.follow(model, model.input(picture), labels, result.target) if arguments.flows else None
+    more = {} if followed is None else {"flows": flows.summary(followed)}
     try:
-        told = analysis.write(result, clusters, arguments.out)
+        told = analysis.write(result, clusters, arguments.out, more)
         report.write_figures(result, clusters, Text(arguments.language), arguments.out / "figures")
+        if followed is not None:
+            report.write_flows(result, followed, Text(arguments.language), arguments.out / "figures")
     except OSError as error:
         raise given.UnwritableFolder(name=arguments.out.name, reason=error.strerror or "unknown") from None
     if arguments.json:

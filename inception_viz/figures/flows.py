@@ -12,7 +12,7 @@ from inception_viz.nulls import LEVEL
 from inception_viz.text import Text
 
 BOX = (124, 38)
-STEP = (290, 50)  # between columns and between boxes
+STEP = (226, 50)  # between columns and between boxes
 MARGIN, HEAD = 12, 34
 WIDEST = 18  # pixels, of a line with all that flows into its end
 FAINTEST = 0.01  # share below which not even a chosen node's line is drawn
@@ -73,7 +73,7 @@ def _label(node: str, facts: Mapping, text: Text, logit: str) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.3g}"
+    return f"{value:+,.0f}" if abs(value) >= 999.5 else f"{value:+.3g}"
 
 
 def _much(graph: nx.DiGraph) -> dict[str, float]:
@@ -105,7 +105,7 @@ def _box(node: str, facts: Mapping, place: tuple[float, float], much: float, sel
         f'<g class="node{" selected" if selected else ""}" data-node="{escape(node, quote=True)}" tabindex="0" role="button" '
         f'aria-pressed="{"true" if selected else "false"}" aria-label="{label}"><title>{label}</title>'
         f'<rect class="box" x="{x:.1f}" y="{y:.1f}" width="{BOX[0]}" height="{BOX[1]}" rx="8" style="--fill:{fill};--much:{60 * much:.0f}%"/>'
-        f'{_stripes(facts, x, y)}<text class="what" x="{x + BOX[0] / 2:.1f}" y="{y + 15:.1f}">{escape(shown)}</text>'
+        f'{_stripes(facts, x, y)}<text class="what" direction="{text.direction}" x="{x + BOX[0] / 2:.1f}" y="{y + 15:.1f}">{escape(shown)}</text>'
         f'<text class="shape" x="{x + BOX[0] / 2:.1f}" y="{y + 28:.1f}">{_signed(facts["value"])}</text></g>'
     )
 
@@ -153,7 +153,7 @@ def draw(graph: nx.DiGraph, text: Text, logit: str, least: float = 0.1, selected
     boxes = "".join(_box(n, f, places[n], much[n], n == chosen, text, logit) for n, f in graph.nodes(data=True))
     heads = {facts["block"]: places[node][0] for node, facts in graph.nodes(data=True) if facts["block"] is not None}
     named = "".join(
-        f'<text class="name" x="{x + BOX[0] / 2:.1f}" y="18">{escape(text("block {name}", name=block))}</text>'
+        f'<text class="name" direction="{text.direction}" x="{x + BOX[0] / 2:.1f}" y="18">{escape(text("block {name}", name=block))}</text>'
         for block, x in heads.items()
     )
     width = round(max(x for x, _ in places.values()) + BOX[0] + MARGIN)

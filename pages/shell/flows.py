@@ -42,7 +42,7 @@ class Followed:
 def blocks(text: Text, analysis: Analysis) -> list[str]:
     """The blocks to show, in any order; the last one if none is chosen."""
     names = list(analysis.blocks)
-    return controls.some("flow blocks", text("Blocks"), names, names[-BLOCKS:]) or names[-1:]
+    return controls.some(f"flow blocks {analysis.model.architecture}", text("Blocks"), names, names[-BLOCKS:]) or names[-1:]
 
 
 def least(text: Text) -> float:
@@ -129,7 +129,7 @@ def facts(text: Text, analysis: Analysis, shown: Followed) -> None:
     known, logit = shown.graph.nodes[node], logit_name(text, analysis)
     told = drawing.name(node, known, text, logit)
     st.subheader(told if node == LOGIT else text("{name} of block {block}", name=told, block=known["block"]), anchor=False)
-    left, right = st.columns([2, 3])
+    left, right = st.columns(2)
     with left:
         _table(text, shown.graph, node, logit)
     with right:
@@ -146,7 +146,7 @@ def _table(text: Text, drawn: nx.DiGraph, node: str, logit: str) -> None:
     if known["bias"] is None:
         st.caption(text("This is the first block on show: what flows into it is not followed."))
         return
-    source, value, share = text("From"), text("Value"), text("Share of what flows in")
+    source, value, share = text("From"), text("Value"), text("Share")
     incoming = sorted(drawn.in_edges(node, data=True), key=lambda edge: -abs(edge[2]["value"]))
     rows = [
         {source: drawing.name(start, drawn.nodes[start], text, logit), value: f"{edge['value']:+.4g}", share: f"{edge['share']:.1%}"}
@@ -162,5 +162,5 @@ def _table(text: Text, drawn: nx.DiGraph, node: str, logit: str) -> None:
 def _maps(text: Text, view: np.ndarray, own: Flows, node: str, measure: str, key: str) -> None:
     """Where a node fires, and where the strongest of what flows into it arrives."""
     found = library.node_maps(own, node, measure, MOST_MAPS)
-    titles = [text("itself") if source is None else text("from cluster {n}", n=source + 1) for source, _ in found]
+    titles = [text.isolated(text("itself") if source is None else text("from cluster {n}", n=source + 1)) for source, _ in found]
     frame.show(maps.maps(view, [cells for _, cells in found], titles, text, signed=True), key)
