@@ -5,10 +5,11 @@ from typing import TypeVar
 
 import streamlit as st
 
-from inception_viz import models
+from inception_viz import images, models
 from inception_viz.activations import Target
 from inception_viz.analysis import Analysis
 from inception_viz.clusters import METHODS
+from inception_viz.images import Picture
 from inception_viz.text import Text
 from pages.shell import session
 
@@ -42,6 +43,26 @@ def choice(name: str, label: str, options: Mapping[Value, str], default: Value |
         args=(name,),
         help=help,
     )
+
+
+def tab(name: str, label: str, options: Mapping[Value, str]) -> Value:
+    """One of `options` as buttons in a row, remembered under `name`: as tabs, but only what is shown is computed."""
+    values = list(options)
+    chosen = values[_remembered(name, values, None)]
+    return st.segmented_control(
+        label, values, default=chosen, required=True, format_func=lambda v: options[v], key=_key(name), on_change=_keep, args=(name,),
+        label_visibility="collapsed",
+    )  # fmt: skip
+
+
+def pictures(text: Text) -> dict[str, tuple[Picture, str]]:
+    """The pictures that can be looked at, by SHA-256, each with its name: the one on show, the session's others, then the samples."""
+    chosen, samples = session.current(), images.samples()
+    here = [chosen.picture, *chosen.pictures, *(session.sample(name) for name in samples)]
+    found: dict[str, tuple[Picture, str]] = {}
+    for picture in here:
+        found.setdefault(picture.sha256, (picture, text(samples[picture.name].title) if picture.name in samples else picture.name))
+    return found
 
 
 def some(name: str, label: str, options: list[str], default: list[str]) -> list[str]:

@@ -9,7 +9,6 @@ import numpy as np
 import streamlit as st
 
 from inception_viz import flows as library
-from inception_viz import images
 from inception_viz.analysis import Analysis
 from inception_viz.clusters import Clusters
 from inception_viz.engine.local import Progress
@@ -52,12 +51,10 @@ def least(text: Text) -> float:
 
 def other_picture(text: Text) -> Picture | None:
     """The picture whose flows are taken off, if any: one of the session's, or a sample."""
-    own, samples = session.current().picture.sha256, images.samples()
-    here = [*session.current().pictures, *(session.sample(name) for name in samples)]
-    others = {p.sha256: p for p in here if p.sha256 != own}
-    told = {key: text(samples[p.name].title) if p.name in samples else p.name for key, p in others.items()}
-    chosen = controls.choice("flow other", text("Minus another picture"), {None: text("nothing: this picture alone")} | told)
-    return others.get(chosen) if chosen else None
+    here = controls.pictures(text)
+    others = {key: name for key, (_, name) in here.items() if key != session.current().picture.sha256}
+    chosen = controls.choice("flow other", text("Minus another picture"), {None: text("nothing: this picture alone")} | others)
+    return here[chosen][0] if chosen else None
 
 
 def clusters(text: Text, analysis: Analysis, wanted: list[str]) -> dict[str, Clusters]:
