@@ -100,3 +100,28 @@ def googlenet_flow(block: nn.Module, activation: Tensor, groups: np.ndarray) -> 
             now = _winners(layer, now) if isinstance(layer, nn.MaxPool2d) else _passed(layer, now)
         branches.append(now)
     return np.stack([torch.cat(pieces, 1)[0].sum((1, 2)).numpy() for pieces in zip(*branches, strict=True)])
+
+
+def best_matching(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest sum of Jaccard indices over all ways to match the groups of one labelling with those of another, one to one."""
+    first, second = ([set(np.flatnonzero(x == k).tolist()) for k in range(x.max() + 1)] for x in (a, b))
+    few, many = sorted((first, second), key=len)
+    return max(sum(len(x & y) / len(x | y) for x, y in zip(few, chosen, strict=True)) for chosen in itertools.permutations(many, len(few)))
+
+
+def _unbiased_hsic(k: np.ndarray, other: np.ndarray) -> float:
+    """Song et al. (2012): sums over all choices of two, three and four different points."""
+    n = range(len(k))
+    two = [k[i, j] * other[i, j] for i, j in itertools.permutations(n, 2)]
+    three = [k[i, j] * other[i, q] for i, j, q in itertools.permutations(n, 3)]
+    apart = k[:, :, None, None] * other[None, None]
+    i, j, q, r = np.ogrid[: len(k), : len(k), : len(k), : len(k)]
+    different = (i != j) & (i != q) & (i != r) & (j != q) & (j != r) & (q != r)
+    return float(np.mean(two) + apart[different].mean() - 2 * np.mean(three))
+
+
+def debiased_cka(a: np.ndarray, b: np.ndarray) -> float:
+    """Linear CKA over the places of two blocks `(C, H, W)`, each HSIC averaged over different places only."""
+    first, second = (x.reshape(len(x), -1).T.astype(np.float64) for x in (a, b))
+    k, other = first @ first.T, second @ second.T
+    return _unbiased_hsic(k, other) / np.sqrt(_unbiased_hsic(k, k) * _unbiased_hsic(other, other))

@@ -5,9 +5,22 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from inception_viz.figures import colours
+from inception_viz.analysis import Prediction
+from inception_viz.architecture import Block
+from inception_viz.correlations import Correlation
+from inception_viz.figures import attributions, colours, correlations
 from inception_viz.figures.correlations import BINS
 from inception_viz.text import Text
+
+
+def predictions(found: Sequence[Prediction], text: Text) -> go.Figure:
+    """The likeliest classes of one side, with their probabilities."""
+    return attributions.predictions(found, text).update_layout(height=50 + 30 * len(found))
+
+
+def heatmap(similar: Correlation, block: Block, order: np.ndarray, text: Text) -> go.Figure:
+    """The correlations of one side's block, as high as half a page is wide."""
+    return correlations.whole(similar, block, order, "", text).update_layout(height=420)
 
 
 def distributions(sides: Mapping[str, tuple[np.ndarray, np.ndarray]], text: Text) -> go.Figure:
@@ -40,18 +53,25 @@ def bars(
     One side alone has the colour of side number `first`.
     """
     figure = go.Figure()
-    for (side, values), colour in zip(sides.items(), colours.SIDES[first:], strict=False):
+    thick = 0.8 / len(sides)
+    for place, ((side, values), colour) in enumerate(zip(sides.items(), colours.SIDES[first:], strict=False)):
+        rows = np.arange(len(names)) + (place - (len(sides) - 1) / 2) * thick
+        hover = [
+            f"{text.isolated(name)} · {text.isolated(side)}: {text.isolated(f'{value:+.3f}')}"
+            for name, value in zip(names, values, strict=True)
+        ]
         figure.add_bar(
-            y=list(names), x=np.asarray(values, np.float32), name=side, orientation="h", marker_color=colour, offsetgroup=side,
-            hovertemplate="%{y} · " + side + ": %{x:+.3f}<extra></extra>",
+            y=rows, x=np.asarray(values, np.float32), width=thick, name=side, orientation="h", marker_color=colour, hovertext=hover, hoverinfo="text",
         )  # fmt: skip
-        for index, drawn in enumerate((controls or {}).get(side, ())):
-            figure.add_scatter(
-                y=[names[index]] * len(drawn), x=np.asarray(drawn, np.float32), mode="markers", offsetgroup=side, showlegend=False,
-                marker={"color": colours.NEUTRAL, "size": 6, "opacity": 0.55}, hovertemplate="%{x:+.3f}<extra></extra>",
-            )  # fmt: skip
-    figure.update_layout(barmode="group", scattermode="group", legend_traceorder="normal", showlegend=True)
+        drawn = (controls or {}).get(side, ())
+        figure.add_scatter(
+            y=np.repeat(rows[: len(drawn)], [len(d) for d in drawn]), x=np.concatenate([*drawn, []]).astype(np.float32), mode="markers",
+            showlegend=False, marker={"color": colours.NEUTRAL, "size": 6, "opacity": 0.7}, hovertemplate="%{x:+.3f}<extra></extra>",
+        )  # fmt: skip
+    figure.update_layout(barmode="overlay", legend_traceorder="normal", showlegend=True)
     figure.update_xaxes(title=unit, zeroline=True, zerolinewidth=2)
+    shown = [text.isolated(name) for name in names]
+    figure.update_yaxes(tickvals=np.arange(len(names)), ticktext=shown, showgrid=False, zeroline=False)
     colours.plain(figure, 130 + (18 + 14 * len(sides)) * len(names))
-    colours.name_rows(figure, names, text.direction == "rtl")
+    colours.name_rows(figure, shown, text.direction == "rtl")
     return figure

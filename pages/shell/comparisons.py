@@ -20,7 +20,6 @@ from inception_viz.engine.local import Progress
 from inception_viz.figures import attributions as bars
 from inception_viz.figures import clusters as cluster_figures
 from inception_viz.figures import comparisons as drawing
-from inception_viz.figures import correlations as heatmaps
 from inception_viz.images import Picture
 from inception_viz.knockouts import Trial
 from inception_viz.models import Model
@@ -141,7 +140,7 @@ def _answer(text: Text, side: Side) -> None:
         st.metric(text("Logit of {name}", name=analysis.class_names[text.language][analysis.target.index]), text.isolated(f"{logit:+.2f}"))
         weights = results.plain(analysis.model.weights)
         st.caption(text("{architecture} with the weights “{weights}”", architecture=analysis.model.architecture, weights=weights))
-    frame.show(bars.predictions(analysis.predictions[:SHOWN], text), f"compared-predictions-{side.name}")
+    frame.show(drawing.predictions(analysis.predictions[:SHOWN], text), f"compared-predictions-{side.name}")
 
 
 def blocks(text: Text, a: Side, b: Side) -> tuple[Side, Side]:
@@ -181,16 +180,15 @@ def show_correlations(text: Text, a: Side, b: Side) -> None:
         st.caption(text("Channels stand in the order of A on both sides."))
     for side, column in zip((a, b), st.columns(2), strict=True):
         own = order if matched else results.order(side.analysis, side.block, side.shown.correlation)
-        with column:
-            title = text("{side}: block {block}", side=side.name, block=side.block)
-            frame.show(heatmaps.whole(side.shown.correlation, side.shown.block, own, title, text), f"compared-correlations-{side.name}")
-    told = {}
-    for side in (a, b):
         strength = library.strength(side.shown.correlation)
-        told[text("{side}: mean |r|, n = {n} positions", side=side.name, n=strength.n)] = f"{strength.mean:.3f}"
-        told[text("{side}: pairs above |r| = {level}", side=side.name, level=library.STRONG)] = f"{strength.strong:.1%}"
-    told[text("Gap between the distributions, 0 to 1")] = f"{library.apart(a.shown.correlation, b.shown.correlation):.2f}"
-    _metrics({label: text.isolated(value) for label, value in told.items()})
+        with column:
+            st.markdown(f"**{text('{side}: block {block}', side=side.name, block=side.block)}**")
+            frame.show(drawing.heatmap(side.shown.correlation, side.shown.block, own, text), f"compared-correlations-{side.name}")
+            _metrics({
+                text("Mean |r|"): text.isolated(f"{strength.mean:.3f}"),
+                text("Pairs above |r| = {level}", level=library.STRONG): text.isolated(f"{strength.strong:.1%}"),
+            })  # fmt: skip
+            st.caption(text("{pairs} pairs of channels over n = {n} positions", pairs=strength.pairs, n=strength.n))
     _alike(text, a, b, matched)
     pairs = {side.name: (side.shown.correlation.pairs(), _by_chance(side)) for side in (a, b)}
     frame.show(drawing.distributions(pairs, text), "compared-distributions")
@@ -202,7 +200,11 @@ def _by_chance(side: Side) -> np.ndarray:
 
 def _alike(text: Text, a: Side, b: Side, matched: bool) -> None:
     """How alike the two are: pair by pair where the channels are the same, place by place where the picture is."""
-    told, help = {}, {}
+    label = text("Gap between the distributions, 0 to 1")
+    told = {label: text.isolated(f"{library.apart(a.shown.correlation, b.shown.correlation):.2f}")}
+    help = {
+        label: text("The largest gap between the cumulated shares of pairs (Kolmogorov-Smirnov); pairs share channels, so it has no p.")
+    }
     if matched:
         label = text("Agreement of r, pair by pair")
         told[label] = _with_p(text, _once(text, a, b, "pairs", lambda: library.of_pairs(a.shown.correlation, b.shown.correlation)))
@@ -215,8 +217,7 @@ def _alike(text: Text, a: Side, b: Side, matched: bool) -> None:
         help[label] = text(
             "Whether both find the same places of the picture alike, 1 at most; p from all shifts of one picture against the other."
         )
-    if told:
-        _metrics(told, help)
+    _metrics(told, help)
 
 
 def _once(text: Text, a: Side, b: Side, what: str, work: Callable[[], library.Against]) -> library.Against:
@@ -234,28 +235,31 @@ def _clusters(text: Text, a: Side, b: Side) -> tuple[Clusters, Clusters]:
 def show_clusters(text: Text, a: Side, b: Side) -> None:
     """Each side's own clusters over branches and over the picture, and which cluster of one is which of the other."""
     found = _clusters(text, a, b)
-    told = {}
-    for side, clusters in zip((a, b), found, strict=True):
-        told[text("{side}: clusters", side=side.name)] = text.isolated(str(clusters.count))
-        told[text("{side}: silhouette, -1 to 1", side=side.name)] = text.isolated(f"{clusters.score:.2f}")
-    if _matched(a, b):
-        digest = hashlib.sha256(found[0].labels.tobytes() + found[1].labels.tobytes()).hexdigest()
-        told[text("Adjusted Rand index")] = _with_p(text, _once(text, a, b, f"clusters {digest}", lambda: library.of_clusters(*found)))
-    _metrics(told)
     for side, clusters, column in zip((a, b), found, st.columns(2), strict=True):
         with column:
-            st.markdown(f"**{side.name}**")
+            st.markdown(f"**{text('{side}: block {block}', side=side.name, block=side.block)}**")
+            _metrics({
+                text("Clusters ({criterion})", criterion=text(clusters.criterion)): text.isolated(str(clusters.count)),
+                text("Silhouette, -1 to 1"): text.isolated(f"{clusters.score:.2f}"),
+            })  # fmt: skip
             table = grouping.branch_table(clusters, side.shown.block)
             frame.show(cluster_figures.over_branches(table, side.shown.block, text), f"compared-branches-{side.name}")
-            maps = [cluster_map(side.shown.activation, clusters.members(k)) for k in range(min(clusters.count, MOST_MAPS))]
-            titles = [text.isolated(text("cluster {n}", n=k + 1)) for k in range(len(maps))]
-            if maps:
+    for side, clusters, column in zip((a, b), found, st.columns(2), strict=True):
+        maps = [cluster_map(side.shown.activation, clusters.members(k)) for k in range(min(clusters.count, MOST_MAPS))]
+        titles = [text.isolated(text("cluster {n}", n=k + 1)) for k in range(len(maps))]
+        if maps:
+            with column:
                 frame.show(cluster_figures.maps(side.analysis.view, maps, titles, text), f"compared-maps-{side.name}")
     if _matched(a, b):
+        digest = hashlib.sha256(found[0].labels.tobytes() + found[1].labels.tobytes()).hexdigest()
+        label = text("Adjusted Rand index")
+        told = {label: _with_p(text, _once(text, a, b, f"clusters {digest}", lambda: library.of_clusters(*found)))}
+        explained = text("1 if both have the same clusters, about 0 by chance; p by shuffling the clusters {n} times.", n=library.DRAWS)
+        _metrics(told, {label: explained})
         st.markdown(text("Clusters that have most channels in common, one to one:"))
         rows = [
-            {text("cluster of {side}", side=a.name): i + 1, text("cluster of {side}", side=b.name): j + 1,
-             text("channels in common (Jaccard)"): f"{share:.0%}"}
+            {text.isolated(text("cluster of {side}", side=a.name)): i + 1, text.isolated(text("cluster of {side}", side=b.name)): j + 1,
+             text.isolated(text("channels in common (Jaccard)")): f"{share:.0%}"}
             for i, j, share in library.matched(*found)
         ]  # fmt: skip
         st.dataframe(rows, hide_index=True)

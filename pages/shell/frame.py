@@ -72,6 +72,12 @@ PAGES: dict[str, Page] = {
             "Click the cluster that gives most to the class, and follow its widest line back. Does it look at the same place all the way?"
         ),
     ),
+    "comparisons": Page(
+        "pages/comparisons.py",
+        message("Compare"),
+        message("Two answers side by side: two pictures, two classes, two networks, or one network before and after it was trained."),
+        message("Compare two states of training: do the same channels still fire together, or were the clusters made anew?"),
+    ),
 }
 
 _DIRECTION = """export default function({data}) {
