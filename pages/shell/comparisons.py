@@ -284,6 +284,12 @@ def _beside(text: Text, a: Side, b: Side, values: Sequence[np.ndarray], names: S
     if names[0] == names[1]:
         both = None if dots is None else {a.name: dots[0], b.name: dots[1]}
         frame.show(drawing.bars({a.name: values[0], b.name: values[1]}, names[0], unit, text, both), f"compared-{key}")
+        minus = text.isolated(text("{a} minus {b}", a=a.name, b=b.name))
+        rows = [
+            {unit: name, a.name: f"{one:+.3f}", b.name: f"{other:+.3f}", minus: f"{one - other:+.3f}"}
+            for name, one, other in zip(names[0], *values, strict=True)
+        ]
+        st.dataframe(rows, hide_index=True)
         return
     for index, (side, column) in enumerate(zip((a, b), st.columns(2), strict=True)):
         own = None if dots is None else {side.name: dots[index]}
