@@ -4,5 +4,5 @@ The words of the library, in the order in which data flows; a module imports onl
 
 text, errors, images, weights, downloads, models, architecture, activations, moments, correlations, nulls, clusters, validation, attributions,
 knockouts, flows, features, examples, localisation, corpus, cost, waste, overfitting, sparsity, dense_blocks, connections, coincidence, topology,
-construction, trial, analysis, comparisons, engine, figures, report, cli
+construction, trial, analysis, comparisons, evidence, engine, figures, report, cli
 """

@@ -366,7 +366,7 @@ def _knocked_out(text: Text, side: Side, found: Clusters, baseline: str) -> list
     def work(on: Model, progress: Progress) -> list[Trial]:
         inputs = torch.cat([on.input(picture) for picture in (side.picture, *others)])
         scene = knockouts.scene(on, inputs, side.block, side.analysis.target, baseline)
-        return [one.necessity for one in knockouts.knock_out(on, scene, found, tick=progress.tick)]
+        return [one.necessity for one in knockouts.knock_out(on, scene, found, tick=progress.tick).outcomes]
 
     digest = hashlib.sha256(found.labels.tobytes()).hexdigest()
     key = ("compared knock-outs", side.analysis.key, side.block, baseline, digest, tuple(p.sha256 for p in others))
