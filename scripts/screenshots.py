@@ -26,7 +26,7 @@ WIDTH, HEIGHT, SHOWN, MOST_BYTES = 1360, 1020, 960, 150_000
 def drawn(page: Page) -> None:
     """Wait until the page has been drawn and nothing grey stands for what is still to come."""
     page.wait_for_selector(DONE)
-    page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')")
+    page.wait_for_function("![...document.querySelectorAll('[data-testid=stSkeleton]')].some(grey => grey.offsetParent)")
     page.wait_for_function("document.fonts.ready.then(() => true)")
     page.wait_for_timeout(800)  # plotly's own drawing
     page.wait_for_selector(DONE)

@@ -7,17 +7,25 @@ import streamlit as st
 from inception_viz.measurement import Finding, Outcome, Timing, as_csv
 from inception_viz.models import Model
 from inception_viz.text import Text
-from pages.shell import frame, results, session
+from pages.shell import frame, links, results, session
 
 
 def panel(name: str, label: str, options: dict[str, str]) -> str:
-    """One of a page's panels, remembered under `name`: only what is looked at is measured."""
-    kept = session.current().choices.get(f"panel {name}", next(iter(options)))
+    """One of a page's panels, remembered under `name` and written into the address: only what is looked at is measured."""
     key = f"panel {name} {session.current().language}"
+    wanted = links.asked("panel")
+    if wanted in options:
+        session.current().choices[f"panel {name}"] = wanted
+        st.session_state.pop(key, None)
+    elif wanted is not None:
+        links.refuse("panel", wanted)
+    kept = session.current().choices.get(f"panel {name}", next(iter(options)))
     st.segmented_control(
         label, list(options), format_func=options.__getitem__, default=kept, required=True, key=key, on_change=_look, args=(name, key)
     )
-    return session.current().choices.get(f"panel {name}", kept)
+    shown: str = session.current().choices.get(f"panel {name}", kept)
+    links.say("panel", shown)
+    return shown
 
 
 def _look(name: str, key: str) -> None:
