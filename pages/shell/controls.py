@@ -28,9 +28,9 @@ def _keep(name: str) -> None:
 
 
 def put(name: str, value: object) -> None:
-    """Choose for the visitor: the widget, if it was drawn before, forgets what it showed."""
+    """Choose for the visitor. Set, not forgotten: the browser would send what its widget showed before, and undo it."""
     session.current().choices[name] = value
-    st.session_state.pop(_key(name), None)
+    st.session_state[_key(name)] = value
 
 
 def _ask_address(name: str, options: Iterable[object]) -> None:

@@ -16,7 +16,7 @@ def panel(name: str, label: str, options: dict[str, str]) -> str:
     wanted = links.asked("panel")
     if wanted in options:
         session.current().choices[f"panel {name}"] = wanted
-        st.session_state.pop(key, None)
+        st.session_state[key] = wanted
     elif wanted is not None:
         links.refuse("panel", wanted)
     kept = session.current().choices.get(f"panel {name}", next(iter(options)))

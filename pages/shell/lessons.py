@@ -26,7 +26,7 @@ def _start_over() -> None:
     chosen.choices[SHOWN], chosen.choices[PREDICTED] = {}, {}
     for word in LESSONS:
         for key in [k for k in st.session_state if str(k).startswith(f"prediction {word}")]:
-            del st.session_state[key]
+            st.session_state[key] = None
     _go(next(iter(LESSONS)))
 
 

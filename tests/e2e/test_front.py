@@ -102,7 +102,9 @@ def test_a_class_walks_through_the_lessons_and_on_to_the_real_page(visit: Visit,
     for lesson in LESSONS.values():
         expect(page.get_by_role("heading", name=text(lesson.title), exact=True)).to_be_visible()
         expect(page.locator(".st-key-reveal")).to_have_count(0)
-        page.get_by_role("radiogroup").last.get_by_text(text(lesson.answers[0]), exact=True).click()
+        settled(page)
+        page.locator("[data-testid=stRadio]").get_by_text(text(lesson.answers[0]), exact=True).click()
+        expect(page.get_by_role("button", name=text("Show what the network says"))).to_be_enabled()
         page.get_by_role("button", name=text("Show what the network says")).click()
         expect(page.locator(".st-key-reveal h3")).to_contain_text(re.compile(r"\d"))
         if lesson is not list(LESSONS.values())[-1]:
