@@ -12,8 +12,8 @@ It works while firing is sparse (density times degree small) and samples are man
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from time import perf_counter
 
@@ -22,12 +22,15 @@ from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 
 from inception_viz.activations import Tick, no_tick
-from inception_viz.errors import VisitorError
+from inception_viz.errors import UnknownChoice
+from inception_viz.measurement import Finding, Outcome, Row, allow, within
 from inception_viz.text import message
 
 MOST_UNITS, MOST_LAYERS, MOST_SAMPLES = 3000, 4, 100_000
-MOST_CELLS = 150_000_000  # units x samples: the matrix of co-firing is made from so many bits
+BYTES_A_CELL = 4  # of units x samples, all layers' firing and what is made of it
 SIGNS, UNIFORM = "signs", "uniform"
+REGULAR, FREE = "regular", "free"
+WIRINGS = {REGULAR: message("as many for as against at every unit"), FREE: message("a coin tossed for every connection")}
 WEIGHTS = {SIGNS: message("plus or minus one"), UNIFORM: message("uniform from -1 to 1")}
 PARTNERS = 40  # strongest of each unit that are looked at as possible siblings
 PAIRS = 2000  # that are looked at together
@@ -47,22 +50,6 @@ SURE = 1.5  # log odds from where on a unit counts as speaking against a child
 Array = np.ndarray
 
 
-class UnsuitableSize(VisitorError):
-    """A number that is out of bounds."""
-
-    words = message("{found} is not a usable number of {what}. Allowed are {low} to {high}.")
-
-    def told(self, text) -> str:  # type: ignore[no-untyped-def]
-        """The sentence in the language of `text`, its kind of number too."""
-        return text(self.words, **(self.facts | {"what": text(str(self.facts["what"]))}))
-
-
-class TooMuch(VisitorError):
-    """Units times samples would not fit."""
-
-    words = message("{units} units times {samples} samples are too many for this machine: at most {allowed} altogether.")
-
-
 @dataclass(frozen=True)
 class Setting:
     """A planted network: `layers` of connections between layers of `units`, `degree` children a unit, `density` of firing at the top."""
@@ -73,22 +60,20 @@ class Setting:
     density: float = 0.01
     samples: int = 10_000
     weights: str = SIGNS
+    wiring: str = REGULAR
     seed: int = 0
 
     def checked(self) -> "Setting":
-        """The same, if every number is within bounds. Raises UnsuitableSize, TooMuch."""
-        bounds: dict[str, tuple[float, float, float]] = {
-            message("units"): (self.units, 8, MOST_UNITS),
-            message("connections of a unit"): (self.degree, 1, self.units // 2),
-            message("layers"): (self.layers, 1, MOST_LAYERS),
-            message("samples"): (self.samples, 10, MOST_SAMPLES),
-            message("share of units that fire at the top"): (self.density, 1 / self.units, 0.5),
-        }
-        for what, (found, low, high) in bounds.items():
-            if not low <= found <= high:
-                raise UnsuitableSize(found=f"{found:g}", what=what, low=f"{low:.3g}", high=f"{high:g}")
-        if self.units * self.samples > MOST_CELLS:
-            raise TooMuch(units=self.units, samples=self.samples, allowed=f"{MOST_CELLS:,}")
+        """The same, if every number is within bounds. Raises OutOfRange, TooLarge, UnknownChoice."""
+        within(message("Units a layer"), self.units, 8, MOST_UNITS)
+        within(message("Connections of a unit"), self.degree, 1, self.units // 4)
+        within(message("Layers of connections"), self.layers, 1, MOST_LAYERS)
+        within(message("Samples"), self.samples, 10, MOST_SAMPLES)
+        within(message("Share that fires at the top"), self.density, 0.0005, 0.5)
+        for found, kind, allowed in ((self.weights, message("kind of weights"), WEIGHTS), (self.wiring, message("kind of wiring"), WIRINGS)):
+            if found not in allowed:
+                raise UnknownChoice(found=found, kind=kind, allowed=", ".join(allowed))
+        allow(BYTES_A_CELL * self.units * self.samples)
         return self
 
 
@@ -101,7 +86,11 @@ class Planted:
 
 
 def _connections(setting: Setting, generator: np.random.Generator) -> sparse.csr_array:
-    """Every parent with `degree` different children, every child with `degree` parents, else drawn at random."""
+    """Every parent with `degree` different children, every child with `degree` parents, else drawn at random.
+
+    Regular wiring also has as many connections for as against at every unit, on both sides (one more against if `degree` is odd): for large degrees any
+    random wiring comes near to that, and the theory counts on it. Free wiring tosses a coin for each: some units then speak for nobody.
+    """
     units = setting.units
     children = np.empty((units, setting.degree), int)
     for place in range(setting.degree):
@@ -111,12 +100,15 @@ def _connections(setting: Setting, generator: np.random.Generator) -> sparse.csr
             for a, b in zip(clash, other, strict=True):
                 new[a], new[b] = new[b], new[a]
         children[:, place] = new
-    values = generator.choice([-1.0, 1.0], children.shape) if setting.weights == SIGNS else generator.uniform(-1, 1, children.shape)
+    coins = generator.choice([-1.0, 1.0], children.shape)
+    signs = np.where(np.arange(setting.degree) < setting.degree // 2, 1.0, -1.0) if setting.wiring == REGULAR else coins
+    sizes = np.ones(children.shape) if setting.weights == SIGNS else generator.uniform(0, 1, children.shape)
+    values = np.broadcast_to(signs, children.shape) * sizes
     return sparse.csr_array((values.ravel(), (np.repeat(np.arange(units), setting.degree), children.ravel())), shape=(units, units))
 
 
 def plant(setting: Setting) -> Planted:
-    """A random network of the model, and samples of all its layers. Raises UnsuitableSize, TooMuch."""
+    """A random network of the model, and samples of all its layers. Raises OutOfRange, TooLarge, UnknownChoice."""
     generator = np.random.default_rng(setting.checked().seed)
     weights = tuple(_connections(setting, generator) for _ in range(setting.layers))
     firing = [sparse.csr_array(generator.random((setting.samples, setting.units), dtype=np.float32) < setting.density)]
@@ -179,6 +171,7 @@ def distinct(proposed: Counter[frozenset[int]], least: int) -> list[frozenset[in
     A parent that fires for one reason only fires whenever its siblings by that reason do, and its family seems to hold theirs: it is what is left of it
     without them. Equally good families are treated alike, so that the units' numbers don't matter.
     """
+
     def support(family: frozenset[int]) -> float:
         size = len(family)
         return 2 * proposed[family] / (size * (size - 1))
@@ -205,7 +198,7 @@ def distinct(proposed: Counter[frozenset[int]], least: int) -> list[frozenset[in
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """Recovered connections of one layer: who speaks for whom and against whom, both `(parents, children)` bool, and the parents' `firing` (samples, parents)."""
+    """Recovered connections of one layer: who speaks for whom, against whom, both `(parents, children)` bool, and their `firing` (samples, parents)."""
 
     positive: sparse.csr_array
     negative: sparse.csr_array
@@ -225,7 +218,7 @@ class Encoded:
     """Which parents fire, `firing` (samples, parents) bool, and what their own children say of it, both `(parents, children)`.
 
     `chances` counts where a parent fires by the word of its *other* children while nobody else speaks for this one; `answered` where this one fires too;
-    `needed` where the parent fires by the word of all and nobody else speaks for this one.
+    `needed` where it fires and no better parent has spoken for this one.
     """
 
     firing: sparse.csr_array
@@ -248,7 +241,9 @@ def encode(
     against_it = float(np.log((1 - HEARD) / (1 - min(rate.mean(), 0.5))))
     rare = float(np.log(density / (1 - density)))
     only = positive.indices[np.minimum(positive.indptr[:-1], max(len(positive.indices) - 1, 0))]
-    prior = np.where(np.diff(positive.indptr) == 1, DOUBT + 0.01 - for_it[only], rare)  # the parent of one child is the cause of what is left at last
+    prior = np.where(
+        np.diff(positive.indptr) == 1, DOUBT + 0.01 - for_it[only], rare
+    )  # the parent of one child is the cause of what is left at last
     parts = []
     for start in range(0, firing.shape[0], CHUNK):
         tick()
@@ -268,27 +263,33 @@ def _encoded(
     sample, parent = best.coords[0][hopeful], best.coords[1][hopeful]
     count = sizes[parent]
     which = np.repeat(np.arange(len(parent)), count)  # a row for each child of each parent that may fire
-    child = positive.indices[np.repeat(positive.indptr[parent], count) + np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)]
+    child = positive.indices[
+        np.repeat(positive.indptr[parent], count) + np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    ]
     place = sample[which], child
     heard = firing.toarray()[place]
     silent = against_it * ~heard
     shape = firing.shape[0], positive.shape[0]
 
-    def take(silent: Array) -> tuple[Array, Array, Array]:
+    highest = float((positive.astype(np.float64) @ (for_it - against_it)).max(initial=0))
+
+    def take(silent: Array) -> tuple[Array, Array, Array, Array]:
         taken, told, drives = np.zeros(len(parent), bool), np.zeros(len(parent)), np.zeros(firing.shape, np.uint8)
-        for level in np.linspace(float(best.data.max(initial=0)), DOUBT, LEVELS):
+        needed = np.zeros(len(which), bool)
+        for level in np.linspace(highest, DOUBT, LEVELS):
             says = np.where(heard & (drives[place] == 0), for_it[child], silent)
             told = np.where(taken, told, np.bincount(which, says, len(parent)) + prior[parent])
             new = ~taken & (told > level)
             taken |= new
+            needed |= new[which] & (drives[place] == 0)  # at that moment: of two that say the same, the better one is needed
             np.add.at(drives, (place[0][new[which]], place[1][new[which]]), 1)
-        return taken, told, drives
+        return taken, told, drives, needed
 
-    taken, told, drives = take(silent)
+    taken, told, drives, needed = take(silent)
     if negative is not None:
         fires = sparse.csr_array((np.ones(int(taken.sum()), np.float32), (sample[taken], parent[taken])), shape=shape)
         silent = np.where((fires @ negative.astype(np.float32)).toarray()[place] > 0, 0, silent)
-        taken, told, drives = take(silent)
+        taken, told, drives, needed = take(silent)
     alone = drives[place] == taken[which]  # nobody else speaks for this child
     by_others = alone & (told[which] - np.where(heard, for_it[child], silent) > 0)
     edges = parent[which], child
@@ -296,7 +297,7 @@ def _encoded(
     shape = positive.shape
     return Encoded(
         fired,
-        sparse.csr_array(((alone & taken[which]).astype(np.int32), edges), shape=shape),
+        sparse.csr_array((needed.astype(np.int32), edges), shape=shape),
         sparse.csr_array((by_others.astype(np.int32), edges), shape=shape),
         sparse.csr_array(((by_others & heard).astype(np.int32), edges), shape=shape),
     )
@@ -395,7 +396,7 @@ def _different(positive: sparse.csr_array) -> sparse.csr_array:
             of_unit.setdefault(unit, set()).add(family)
 
     def parts(family: frozenset[int]) -> frozenset[int]:
-        inside = {other for unit in family for other in of_unit[unit] if 1 < len(other) and other < family}
+        inside = {other for unit in family for other in of_unit[unit] if len(other) > 1 and other < family}
         return frozenset().union(*inside)
 
     return _membership([family for family in dict.fromkeys(sets) if parts(family) != family], positive.shape[1])
@@ -502,6 +503,101 @@ def scored(setting: Setting, planted: Planted, layers: Sequence[Layer]) -> Recov
 
 
 def experiment(setting: Setting, tick: Tick = no_tick) -> Recovery:
-    """Plant, sample, recover from the lowest layer alone, and compare. Raises UnsuitableSize, TooMuch."""
+    """Plant, sample, recover from the lowest layer alone, and compare. Raises OutOfRange, TooLarge, UnknownChoice."""
     planted = plant(setting)
     return scored(setting, planted, tuple(recover(planted.firing[0], setting.layers, tick)))
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbourhood:
+    """A few parents and all children that they have in either network: edges `(parent, child) -> sign`, both by planted numbers."""
+
+    parents: tuple[int, ...]
+    children: tuple[int, ...]
+    planted: Mapping[tuple[int, int], int]
+    recovered: Mapping[tuple[int, int], int]
+
+
+def neighbourhood(found: Recovery, layer: int, parent: int, most: int = 6) -> Neighbourhood:
+    """A planted parent with those that share a child with it, as planted and as recovered; recovered units that stand for nobody are left out."""
+    planted, recovered = found.planted.weights[layer], found.layers[layer]
+    children = np.arange(planted.shape[1]) if layer == 0 else found.scores[layer - 1].match
+    match = found.scores[layer].match
+    speaks = (planted > 0).astype(np.int32)
+    near = np.asarray((speaks @ speaks[[parent]].T).todense()).ravel()
+    near[parent] = planted.shape[1]
+    chosen = np.argsort(-near, kind="stable")[:most]
+    chosen = np.array([parent, *(p for p in chosen if near[p] and p != parent)])
+
+    def signs(edges: sparse.csr_array, sign: int, rows: Array, columns: Array) -> dict[tuple[int, int], int]:
+        found_rows, found_columns = edges.nonzero()
+        pairs = zip(rows[found_rows].tolist(), columns[found_columns].tolist(), strict=True)
+        return {(p, c): sign for p, c in pairs if p in wanted and c >= 0}
+
+    wanted, every = set(chosen.tolist()), np.arange(planted.shape[1])
+    truth = signs(planted > 0, 1, every, every) | signs(planted < 0, -1, every, every)
+    told = signs(recovered.positive, 1, match, children) | signs(recovered.negative, -1, match, children)
+    shown = sorted({c for _, c in truth} | {c for _, c in told})
+    return Neighbourhood(tuple(chosen.tolist()), tuple(shown), truth, told)
+
+
+def f1(precision: float, recall: float) -> float:
+    """The harmonic mean of precision and recall; 0 where either is undefined."""
+    return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Border:
+    """Where recovery ends: F1 of positive edges, the worst layer's, `(densities, samples)`, mean over `seeds` planted networks each."""
+
+    setting: Setting
+    densities: tuple[float, ...]
+    samples: tuple[int, ...]
+    seeds: int
+    f1: Array
+
+
+def border(setting: Setting, densities: Sequence[float], samples: Sequence[int], seeds: int = 2) -> Generator[float, None, Border]:
+    """Recover networks at every density and number of samples, yielding the share done. Raises OutOfRange, TooLarge."""
+    found = np.zeros((len(densities), len(samples), seeds))
+    for done, (i, j, seed) in enumerate(np.ndindex(*found.shape)):
+        yield done / found.size
+        one = experiment(replace(setting, density=densities[i], samples=samples[j], seed=setting.seed + seed))
+        scores = [f1(s.positive_precision, s.positive_recall) for s in one.scores]
+        found[i, j, seed] = min(scores) if len(scores) == setting.layers else 0.0
+    return Border(setting, tuple(densities), tuple(samples), seeds, np.nan_to_num(found).mean(2))
+
+
+GOOD = 0.97
+
+
+def rows(found: Recovery) -> tuple[Row, ...]:
+    """One row a layer, from the lowest up: the setting, precision and recall (shares), exact parent sets (share), seconds."""
+    return tuple(
+        {
+            "layer": number, "units": found.setting.units, "degree": found.setting.degree, "density_at_the_top": found.setting.density,
+            "samples": found.setting.samples, "weights": found.setting.weights,
+            "wiring": found.setting.wiring, "seed": found.setting.seed,
+            "positive_precision": score.positive_precision, "positive_recall": score.positive_recall,
+            "negative_precision": score.negative_precision, "negative_recall": score.negative_recall,
+            "exact_parent_sets": score.exact, "parents_found": score.found, "parents_planted": score.planted, "seconds": layer.seconds,
+        }
+        for number, (layer, score) in enumerate(zip(found.layers, found.scores, strict=True), start=1)
+    )  # fmt: skip
+
+
+def outcome(found: Recovery) -> Outcome:
+    """What the recovery says about the claim that correlations suffice."""
+    worst = min((min(s.positive_precision, s.positive_recall) for s in found.scores), default=0.0)
+    lost = len(found.scores) < found.setting.layers or not worst >= 0  # nan: nothing was found
+    claim = message("If the network is sparse and random enough, its layers can be rebuilt one by one from how their units fire together.")
+    words = message(
+        "of {layers} layers of positive connections the worst has precision and recall of at least {worst}, from {samples} samples."
+    )
+    told = Finding(
+        claim,
+        words,
+        bool(not lost and worst >= GOOD),
+        {"layers": found.setting.layers, "worst": f"{0 if lost else worst:.1%}", "samples": f"{found.setting.samples:,}"},
+    )
+    return Outcome((told,), rows(found))

@@ -92,6 +92,12 @@ PAGES: dict[str, Page] = {
         message("Small networks learn few handwritten digits by heart: one curve for those, one for digits that they never saw."),
         message("Make a third of the labels wrong: do wider networks now do better or worse on other pictures?"),
     ),
+    "topology": Page(
+        "pages/topology.py",
+        message("Topology"),
+        message("A random sparse network is planted, sampled, and rebuilt layer by layer from nothing but which units fire together."),
+        message("Take fewer and fewer samples: which layer is lost first, and do its connections for or against go first?"),
+    ),
 }
 
 _DIRECTION = """export default function({data}) {

@@ -12,7 +12,8 @@ from tests.pages.conftest import Visit, told
 
 WORDS = [word for word in PAGES if word != "home"]
 FIGURES = {
-    "activations": 2, "correlations": 3, "clusters": 4, "attributions": 6, "knockouts": 2, "statistics": 9, "cost": 1, "waste": 2, "overfitting": 1,
+    "activations": 2, "correlations": 3, "clusters": 4, "attributions": 6, "knockouts": 2,
+    "statistics": 9, "cost": 1, "waste": 2, "overfitting": 1, "topology": 2,
 }  # fmt: skip
 BOTH = pytest.mark.parametrize("language", LANGUAGES)
 
