@@ -40,14 +40,14 @@ class WorkersLost(VisitorError):
 
 
 def start(workers: int | None = None) -> None:
-    """Join the cluster of INCEPTION_VIZ_RAY, or start one on this machine that only this machine can reach."""
+    """Join the cluster of INCEPTION_VIZ_RAY, or start one on this machine."""
     if ray.is_initialized():
         return
     os.environ.update(QUIET)
     address = os.environ.get(ADDRESS)
     if address is None:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))  # for its workers
-    alone: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    alone: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
     ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **alone)
 
 
@@ -172,8 +172,10 @@ def _in_order(run: Run, done: int, crew: _Crew) -> Generator[int | Shard, None, 
     todo = deque(places for places in run.shards if places.start >= done)
     early: dict[int, Shard] = {}
     while todo or crew.away or early:
-        while todo and len(early) < DEPTH * len(crew.workers) and (worker := crew.idle()) is not None:
+        room = DEPTH * len(crew.workers) - len(early)
+        while todo and (room > 0 or todo[0].start == done) and (worker := crew.idle()) is not None:
             crew.send(todo.popleft(), worker)
+            room -= 1
         found, lost = crew.back()
         early |= {shard.places.start: shard for shard in found}
         for places in sorted(lost, key=lambda p: p.start, reverse=True):
