@@ -1,7 +1,9 @@
 """Ray workers on this machine give the same bits as this process, and one that is killed takes nothing with it."""
 
+import gc
 import os
 import signal
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +26,10 @@ def cluster() -> Iterator[None]:
     os.environ.pop(engine.ADDRESS, None)
     engine.start(2)
     yield
-    ray.shutdown()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # Ray tells its own processes to end and does not wait for them
+        ray.shutdown()
+        gc.collect()
     os.environ.clear()
     os.environ.update(before)
 
