@@ -31,6 +31,7 @@ TRIES = 3  # how often a shard is begun before its pictures are taken to be what
 DEPTH = 2  # shards that are on their way to each worker: it need not wait while one is merged
 POLL = 0.5  # seconds between two looks at the workers
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_enable_metrics_collection": "0"}
+STARTS = 2  # Ray gives its own processes 30 seconds, which is little on a busy machine
 
 
 class WorkersLost(VisitorError):
@@ -48,7 +49,14 @@ def start(workers: int | None = None) -> None:
     if address is None:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))  # for its workers
     alone: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
-    ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **alone)
+    for again in reversed(range(STARTS)):
+        try:
+            ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **alone)
+            return
+        except Exception:  # Ray raises no kind of its own
+            ray.shutdown()
+            if not again:
+                raise
 
 
 @dataclass(frozen=True)
