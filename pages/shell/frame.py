@@ -68,6 +68,14 @@ PAGES: dict[str, Page] = {
         message("What width, depth and 1x1 reductions cost: parameters and multiply-accumulates counted, time measured on this machine."),
         message("Double the widest chain: does the measured time grow fourfold, as the counted operations do?"),
     ),
+    "sparsity": Page(
+        "pages/sparsity.py",
+        message("Sparse against dense"),
+        message(
+            "How much time a layer's product takes when most of its weights are zero, and what is won by gathering the others into dense blocks."
+        ),
+        message("Find the density at which each format breaks even with dense: how far is it from 100 %?"),
+    ),
 }
 
 _DIRECTION = """export default function({data}) {
