@@ -181,8 +181,8 @@ def scipy_bsr(weights: np.ndarray, inputs: np.ndarray, device: torch.device) -> 
     return Product(lambda: matrix @ inputs, int(np.count_nonzero(weights)), matrix.data.size, weights.size)
 
 
-def _quiet(make: Callable[[], Tensor]) -> Tensor:
-    """PyTorch warns that its sparse formats are in beta, once a process; the warning belongs to us, not to visitors."""
+def quiet(make: Callable[[], Tensor]) -> Tensor:
+    """What `make` returns, without PyTorch's warning that its sparse formats are in beta: it is for us, not for visitors."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse (CSR|BSR)", category=UserWarning)
         return make()
@@ -205,7 +205,7 @@ def torch_bsr(weights: np.ndarray, inputs: np.ndarray, device: torch.device) -> 
 def _sparse(make: Callable[[], Tensor], right: Tensor) -> Tensor:
     """The sparse matrix, after it has been seen to multiply here; raises NoSparseKernel if this build or device can't."""
     try:
-        matrix = _quiet(make)
+        matrix = quiet(make)
         _ = matrix @ right
     except (RuntimeError, NotImplementedError, ImportError, TypeError) as error:
         raise NoSparseKernel(str(error)) from None

@@ -1,6 +1,8 @@
 """What sparse products cost on this machine, and what is won by clustering a sparse matrix into dense blocks."""
 
+from inception_viz import dense_blocks
 from inception_viz import sparsity as library
+from inception_viz.figures import dense_blocks as blocks_drawing
 from inception_viz.figures import sparsity as drawing
 from pages.shell import frame, lab, races, sparsity
 
@@ -14,3 +16,11 @@ if panel == "product":
     sparsity.told(text, even)
     races.run_on(text, points[0].timing)
     lab.outcome(text, library.answered(points), "sparsity-product")
+else:
+    found = sparsity.clustering(text)
+    shown = sparsity.order(text, found)
+    frame.show(blocks_drawing.before_and_after(found, shown.partition, text), "sparsity-blocks")
+    sparsity.told_order(text, shown)
+    frame.show(blocks_drawing.orders(found, text), "sparsity-orders")
+    races.run_on(text, found.csr, text("The order itself costs nothing in a network: the layers before and after take it over."))
+    lab.outcome(text, dense_blocks.answered(found), "sparsity-blocks")

@@ -1,9 +1,13 @@
 """Sparse products as the engine measures them for the pages."""
 
+from collections.abc import Generator
+
 import numpy as np
 import streamlit as st
 
-from inception_viz import sparsity
+from inception_viz import dense_blocks, sparsity
+from inception_viz.dense_blocks import Clustering, Gathered
+from inception_viz.engine.local import Progress
 from inception_viz.models import Model
 from inception_viz.sparsity import BreakEven, Point, Shape
 from inception_viz.text import Text
@@ -60,3 +64,64 @@ def _density(text: Text, density: float) -> str:
     if density == 0:
         return text("none in range")
     return text("all in range") if density == float("inf") else sparsity.told_percent(density)
+
+
+def clustering(text: Text) -> Clustering:
+    """The chosen matrix, gathered into blocks by every method."""
+    used = results.model(text)
+    kind, blocks, density = _matrix(text)
+    layer, size, noise = "", "", 0
+    first, second = st.columns(2)
+    with first:
+        if kind == dense_blocks.PRUNED:
+            names = {n: n for n in sparsity.layers(used)}
+            layer = controls.choice("layer pruned", text("Layer"), names, "4e 3x3")
+        else:
+            size = controls.choice("size", text("Rows x columns"), {n: n for n in dense_blocks.SIZES}, "384 x 1152")
+    with second:
+        if kind == dense_blocks.PLANTED:
+            noise = controls.number("noise", text("Non-zeros outside the blocks, %"), 0, 60, 10)
+    key = ("blocks", str(used.device), kind, layer and used.key, layer, size, blocks, density, noise, lab.again(text, "blocks"))
+
+    def work(progress: Progress) -> Generator[float, None, Clustering]:
+        if kind == dense_blocks.PRUNED:
+            weights, shape = sparsity.layer_weights(used, layer), sparsity.layers(used)[layer]
+            matrix, truth = dense_blocks.pruned_matrix(weights, density, blocks), None
+        else:
+            shape = dense_blocks.SIZES[size]
+            matrix, truth = dense_blocks.matrix_of(kind, shape, density, blocks, noise / 100)
+        return dense_blocks.measure(kind, matrix, shape.positions, blocks, used.device, truth, progress.check)
+
+    return results.compute(text, used, "blocks", key, work)
+
+
+def _matrix(text: Text) -> tuple[str, int, float]:
+    first, second, third = st.columns(3)
+    with first:
+        kind = controls.choice("matrix", text("Matrix"), {k: text(words) for k, words in dense_blocks.KINDS.items()})
+    with second:
+        density = controls.choice("density", text("Density"), {d: f"{100 * d:g} %" for d in (0.01, 0.02, 0.05, 0.1)}, 0.05)
+    with third:
+        return kind, controls.number("blocks", text("Blocks"), 2, dense_blocks.MOST_BLOCKS, 16), density
+
+
+def order(text: Text, found: Clustering) -> Gathered:
+    """The order to look at; the fastest that a method found comes first."""
+    here = {g.method: g for g in found.found}
+    return here[controls.choice("order of blocks", text("Order to look at"), {name: text(name) for name in here}, found.best.method)]
+
+
+def told_order(text: Text, shown: Gathered) -> None:
+    """The numbers of one order."""
+    told = (
+        (text("Non-zeros inside"), sparsity.told_percent(shown.inside)),
+        (text("Density inside"), sparsity.told_percent(shown.density)),
+        (text("Storage against CSR"), f"x {shown.storage:.2f}"),
+        (text("Faster than CSR"), f"x {shown.over_csr.told}"),
+        (text("Faster than dense"), f"x {shown.over_dense.told}"),
+        (text("Found in, seconds"), f"{shown.found_in:.2f}"),
+    )
+    for column, (label, value) in zip(st.columns(len(told)), told, strict=True):
+        column.metric(label, value)
+    if len(dense_blocks.methods()) < len(dense_blocks.METHODS):
+        st.caption(text(dense_blocks.NoPartitioner.words))
