@@ -6,7 +6,7 @@ within each round, and its median told. On a CPU all run on one thread: SciPy kn
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -89,18 +89,29 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def raced(runs: Mapping[str, Callable[[], object]], device: torch.device, rounds: int = ROUNDS) -> Race:
-    """How long each of `runs` takes, in `rounds` rounds after one that is not counted, waiting for the device to finish each time."""
+def racing(runs: Mapping[str, Callable[[], object]], device: torch.device, rounds: int = ROUNDS) -> Generator[float, None, Race]:
+    """How long each of `runs` takes, in `rounds` rounds after one that is not counted; yields the share done after each round."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    with one_thread(), torch.inference_mode():
-        where = conditions(device)
-        for turn in range(rounds + 1):
-            for name, run in runs.items():
-                took = _seconds(run, device)
-                if turn:
-                    seconds[name].append(took)
+    for turn in range(rounds + 1):
+        with one_thread(), torch.inference_mode():
+            took = {name: _seconds(run, device) for name, run in runs.items()}
+            where = conditions(device)
+        if turn:
+            for name, each in took.items():
+                seconds[name].append(each)
+        yield (turn + 1) / (rounds + 1)
     times = {name: Timing(statistics.median(s), min(s), max(s), rounds, where) for name, s in seconds.items()}
     return Race({name: tuple(s) for name, s in seconds.items()}, times)
+
+
+def raced(runs: Mapping[str, Callable[[], object]], device: torch.device, rounds: int = ROUNDS) -> Race:
+    """The race of `racing`, without a stop between its rounds."""
+    running = racing(runs, device, rounds)
+    while True:
+        try:
+            next(running)
+        except StopIteration as end:
+            return end.value
 
 
 def _seconds(run: Callable[[], object], device: torch.device) -> float:

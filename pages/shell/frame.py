@@ -76,6 +76,20 @@ PAGES: dict[str, Page] = {
         ),
         message("Find the density at which each format breaks even with dense: how far is it from 100 %?"),
     ),
+    "connections": Page(
+        "pages/connections.py",
+        message("Connection tables"),
+        message("Which inputs each output reads: LeNet-5's sparse table, a random one, full connection, groups, and Inception's branches."),
+        message("LeNet-5's table needs fewer operations than full connection: does it need less time?"),
+    ),
+    "coincidence": Page(
+        "pages/coincidence.py",
+        message("Principle or coincidence"),
+        message(
+            "Do channels of one branch fire together more than channels of different branches, and more than in a network that has learnt nothing?"
+        ),
+        message("Look at the network before its training: does the orange mark leave the blue ones?"),
+    ),
 }
 
 _DIRECTION = """export default function({data}) {

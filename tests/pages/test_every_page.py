@@ -11,7 +11,16 @@ from pages.shell.frame import PAGES
 from tests.pages.conftest import Visit, told
 
 WORDS = [word for word in PAGES if word != "home"]
-FIGURES = {"activations": 2, "correlations": 3, "clusters": 2, "attributions": 5, "cost": 1, "sparsity": 1}
+FIGURES = {
+    "activations": 2,
+    "correlations": 3,
+    "clusters": 2,
+    "attributions": 5,
+    "cost": 1,
+    "sparsity": 1,
+    "connections": 2,
+    "coincidence": 1,
+}
 BOTH = pytest.mark.parametrize("language", LANGUAGES)
 
 

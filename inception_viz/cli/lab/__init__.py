@@ -11,13 +11,19 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from inception_viz.cli import given
-from inception_viz.cli.lab import blocks, cost, sparsity
+from inception_viz.cli.lab import blocks, coincidence, connections, cost, sparsity
 from inception_viz.text import Text
 
 if TYPE_CHECKING:
     from inception_viz.measurement import Finding, Outcome, Row, Running
 
-EXPERIMENTS: dict[str, ModuleType] = {"cost": cost, "sparsity": sparsity, "blocks": blocks}
+EXPERIMENTS: dict[str, ModuleType] = {
+    "cost": cost,
+    "sparsity": sparsity,
+    "blocks": blocks,
+    "connections": connections,
+    "coincidence": coincidence,
+}
 ANSWERS = {True: "supported", False: "refuted", None: "undecided"}
 
 
