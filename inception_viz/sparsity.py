@@ -382,8 +382,12 @@ def _drawn(
 
 
 def told_percent(share: float) -> str:
-    """A share as a percentage with two significant digits."""
-    return f"{100 * share:.2g} %"
+    """A share as a percentage with two digits, or all before the point.
+
+    >>> told_percent(0.0093), told_percent(1.234)
+    ('0.93 %', '123 %')
+    """
+    return f"{digits(100 * share)} %"
 
 
 def at(points: Sequence[Point], name: str, density: float = HUNDREDTH) -> Point | None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from inception_viz import coincidence, correlations
+from inception_viz import coincidence, correlations, nulls
 from inception_viz.architecture import Block, Branch
 from inception_viz.correlations import Correlation, pearson
 from inception_viz.models import Model
@@ -102,6 +102,13 @@ def test_a_random_network_is_one_of_its_twins(googlenet: Model) -> None:
     assert [c.block for c in found] == ["3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"]
     assert shares == [0.25, 0.5, 0.75]
     assert all(len(c.twins) == 3 and len(c.shuffled) == coincidence.SHUFFLES for c in found)
+
+
+def test_twins_are_those_of_the_nulls(googlenet: Model) -> None:
+    inputs = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    pairs = zip(coincidence._untrained(googlenet, inputs, 2), nulls.untrained(googlenet, inputs, 2), strict=True)
+    for ours, theirs in pairs:
+        assert all(torch.allclose(ours[name], theirs[name], atol=1e-5) for name in theirs)
 
 
 def test_two_pictures_are_too_few(googlenet: Model) -> None:

@@ -29,6 +29,5 @@ def gaps(found: Sequence[Coincidence], text: Text) -> go.Figure:
     )  # fmt: skip
     figure.add_hline(0, line={"color": colours.NEUTRAL, "width": 1})
     figure.update_xaxes(type="category", title=text("block"))
-    colours.plain(figure, 400, top=40)
-    colours.title_rows(figure, text("mean |r| inside less across"), text.direction == "rtl")
-    return figure
+    colours.plain(figure, 440, text("mean |r| inside less across"), text.direction == "rtl")
+    return figure.update_layout(margin_t=84)

@@ -8,8 +8,10 @@ from plotly.subplots import make_subplots
 
 from inception_viz.connections import BRANCHES, FULL, Comparison, Wiring
 from inception_viz.figures import colours
+from inception_viz.sparsity import told_percent
 from inception_viz.text import Text
 
+TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
 CELLS = 96  # a side: below two pixels a cell, plotly drops cells
 GROUND, CONNECTED = "rgba(125,133,144,0.12)", "#5b6b80"
 
@@ -50,25 +52,25 @@ def tables(wired: Mapping[str, Wiring], text: Text) -> go.Figure:
 
 
 def costs(comparison: Comparison, text: Text) -> go.Figure:
-    """Operations, parameters and measured time of every wiring in every way that it is run, as shares of full connection's."""
-    full = comparison.fastest(FULL)
-    names = [text("{wiring}, {way}", wiring=text(w.wiring), way=text(w.way)) for w in comparison.found]
-    shares = (
-        (text("multiply-accumulates"), [w.macs / full.macs for w in comparison.found], colours.BRANCH["1x1"]),
-        (text("parameters"), [w.parameters / full.parameters for w in comparison.found], colours.BRANCH["pool"]),
-        (text("measured time"), [1 / w.speedup.median for w in comparison.found], colours.BRANCH["3x3"]),
-    )
+    """Operations and measured time of every wiring in every way that it is run, as shares of full connection's; of weights it needs the same share."""
+    full, found = comparison.fastest(FULL), comparison.found
+    names = [text("{wiring}, {way}", wiring=text(w.wiring), way=text(w.way)) for w in found]
+    times = [1 / w.speedup.median for w in found]
+    spread = {
+        "type": "data", "array": [1 / w.speedup.low - 1 / w.speedup.median for w in found],
+        "arrayminus": [1 / w.speedup.median - 1 / w.speedup.high for w in found], "thickness": 1.5, "width": 4,
+    }  # fmt: skip
     figure = go.Figure()
-    for name, values, colour in shares:
-        figure.add_bar(
-            x=values, y=names, orientation="h", name=name, marker_color=colour, hovertemplate="%{y}: %{x:.1%}<extra></extra>", texttemplate="%{x:.0%}",
-            textposition="outside", cliponaxis=False,
-        )  # fmt: skip
-    slow = [1 / w.speedup.low - 1 / w.speedup.median for w in comparison.found]
-    fast = [1 / w.speedup.median - 1 / w.speedup.high for w in comparison.found]
-    figure.data[-1].error_x = {"type": "data", "array": slow, "arrayminus": fast, "thickness": 1.2, "width": 3}
-    figure.update_layout(barmode="group", legend_traceorder="normal")
-    figure.update_xaxes(type="log", title=text("share of full connection"), tickformat=".0%", dtick=1)
-    colours.plain(figure, 90 + 52 * len(names), top=30)
+    figure.add_scatter(
+        x=[w.macs / full.macs for w in found], y=names, mode="markers", name=text("operations and parameters"), cliponaxis=False,
+        marker={"color": colours.BRANCH["1x1"], "size": 12}, hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+    )  # fmt: skip
+    figure.add_scatter(
+        x=times, y=names, mode="markers+text", name=text("measured time"), error_x=spread, text=[told_percent(t) for t in times], textposition="top center",
+        marker={"color": colours.BRANCH["3x3"], "size": 12, "symbol": "diamond"}, hovertemplate="%{y}: %{x:.1%}<extra></extra>", cliponaxis=False,
+    )  # fmt: skip
+    figure.add_vline(1, line={"color": colours.NEUTRAL, "width": 1.5})
+    figure.update_xaxes(type="log", title=text("share of full connection"), tickvals=TICKS, ticktext=[f"{100 * t:g} %" for t in TICKS])
+    colours.plain(figure, 110 + 44 * len(names), top=40)
     colours.name_rows(figure, names, text.direction == "rtl")
     return figure

@@ -62,13 +62,13 @@ def orders(clustering: Clustering, text: Text) -> go.Figure:
         zip(values, (colours.BRANCH[n] for n in ("1x1", "pool", "3x3")), strict=True), start=1
     ):
         figure.add_bar(
-            x=bars, y=names, orientation="h", marker_color=colour, texttemplate="%{x:" + shown + "}", textposition="auto",
+            x=bars, y=names, orientation="h", marker_color=colour, texttemplate="%{x:" + shown + "}", textposition="auto", textangle=0,
             hovertemplate="%{y}: %{x:" + shown + "}<extra></extra>", row=1, col=column,
         )  # fmt: skip
     plain = ((CSR, clustering.csr), (text(DENSE), clustering.dense))
     for name, timing in plain:
         figure.add_bar(
-            x=[1e3 * timing.median], y=[name], orientation="h", marker_color=colours.NEUTRAL, texttemplate="%{x:.2f}", textposition="auto",
+            x=[1e3 * timing.median], y=[name], orientation="h", marker_color=colours.NEUTRAL, texttemplate="%{x:.2f}", textposition="auto", textangle=0,
             hovertemplate="%{y}: %{x:.2f}<extra></extra>", row=1, col=3,
         )  # fmt: skip
     figure.add_vline(float(clustering.null.mean()), line={"dash": "dot", "color": colours.NEUTRAL}, row=1, col=1)

@@ -14,14 +14,14 @@ def chosen(text: Text) -> Layer:
     with first:
         times = controls.number(
             "times",
-            text("Channels for each map of LeNet-5"),
+            text("Channels per LeNet-5 map"),
             1,
             connections.MOST_TIMES,
             16,
             text("1 is LeNet-5 itself: 6 inputs, 16 outputs."),
         )
     with second:
-        kernel = controls.choice("kernel", text("Kernel"), {k: f"{k} x {k}" for k in (1, 3, 5, 7)}, 5)
+        kernel = controls.choice("kernel", text("Kernel"), {k: text.isolated(f"{k} x {k}") for k in (1, 3, 5, 7)}, 5)
     with third:
         side = controls.number("side", text("Side of the map"), 4, connections.LARGEST_SIDE, 14)
     with fourth:

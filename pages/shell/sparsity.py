@@ -14,6 +14,7 @@ from inception_viz.text import Text
 from pages.shell import controls, lab, results
 
 OWN, LOADED = "own", "loaded"
+ACROSS = 3  # numbers beside each other
 
 
 def product(text: Text) -> list[Point]:
@@ -53,7 +54,9 @@ def _own(text: Text) -> Shape:
 
 def told(text: Text, even: list[BreakEven]) -> None:
     """The break-even density of each format, with its interval."""
-    for column, found in zip(st.columns(len(even)), even, strict=True):
+    st.subheader(text("Break-even density"), anchor=False)
+    columns = [column for start in range(0, len(even), ACROSS) for column in st.columns(ACROSS)[: len(even) - start]]
+    for column, found in zip(columns, even, strict=True):
         low, high = (_density(text, d) for d in (found.low, found.high))
         column.metric(
             text(found.format), _density(text, found.density), text("{low} to {high}", low=low, high=high), "off", delta_arrow="off"
@@ -77,7 +80,7 @@ def clustering(text: Text) -> Clustering:
             names = {n: n for n in sparsity.layers(used)}
             layer = controls.choice("layer pruned", text("Layer"), names, "4e 3x3")
         else:
-            size = controls.choice("size", text("Rows x columns"), {n: n for n in dense_blocks.SIZES}, "384 x 1152")
+            size = controls.choice("size", text("Rows x columns"), {n: text.isolated(n) for n in dense_blocks.SIZES}, "384 x 1152")
     with second:
         if kind == dense_blocks.PLANTED:
             noise = controls.number("noise", text("Non-zeros outside the blocks, %"), 0, 60, 10)
@@ -102,7 +105,7 @@ def _matrix(text: Text) -> tuple[str, int, float]:
     with second:
         density = controls.choice("density", text("Density"), {d: f"{100 * d:g} %" for d in (0.01, 0.02, 0.05, 0.1)}, 0.05)
     with third:
-        return kind, controls.number("blocks", text("Blocks"), 2, dense_blocks.MOST_BLOCKS, 16), density
+        return kind, controls.number("blocks", text(dense_blocks.BLOCKS), 2, dense_blocks.MOST_BLOCKS, 16), density
 
 
 def order(text: Text, found: Clustering) -> Gathered:
