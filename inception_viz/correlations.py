@@ -219,6 +219,17 @@ def measure(definition: str = "spatial", transform: str = PLAIN) -> Measure:
     return kinds[definition]
 
 
+def transformed(values: Tensor, definition: str = "spatial", transform: str = PLAIN) -> Tensor:
+    """What `measure(definition, transform)` correlates, in the shape of `values`: `(C, H, W)`, or for "image" `(N, C)`."""
+    change = TRANSFORMS[transform]
+    kinds: Mapping[str, Callable[[Tensor], Tensor]] = {
+        "spatial": lambda activation: change(samples(activation)).reshape(activation.shape),
+        "binary": lambda activation: activation,
+        "image": lambda pooled: change(pooled.T).T,
+    }
+    return kinds[definition](values)
+
+
 def order(correlation: Correlation) -> np.ndarray:
     """An order of the channels for drawing, `(C,)`: leaves of average linkage on 1 - r, constant channels last."""
     live = np.flatnonzero(~correlation.constant)

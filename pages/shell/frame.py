@@ -62,6 +62,12 @@ PAGES: dict[str, Page] = {
         message("What each cluster and each branch gives to the class: bars to one side speak for it, to the other against it."),
         message("Set the class against its strongest rival: which cluster makes the difference?"),
     ),
+    "knockouts": Page(
+        "pages/knockouts.py",
+        message("Knock-outs"),
+        message("A cluster is taken out of a block, or kept alone, and the rest of the network runs again: does the prediction notice?"),
+        message("Find a cluster whose diamond lies outside the grey dots: random sets of channels, as many and as strong, do less."),
+    ),
     "cost": Page(
         "pages/cost.py",
         message("Size and cost"),

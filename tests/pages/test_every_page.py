@@ -14,8 +14,9 @@ WORDS = [word for word in PAGES if word != "home"]
 FIGURES = {
     "activations": 2,
     "correlations": 3,
-    "clusters": 2,
-    "attributions": 5,
+    "clusters": 4,
+    "attributions": 6,
+    "knockouts": 2,
     "cost": 1,
     "sparsity": 1,
     "connections": 2,
