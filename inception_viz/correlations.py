@@ -13,10 +13,9 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
 from torch import Tensor
-from torch.nn import functional
 
 from inception_viz.errors import VisitorError
-from inception_viz.moments import CrossMoments, Moments, cross_moments, samples
+from inception_viz.moments import CrossMoments, Moments, cross_moments, on_one_grid, samples
 from inception_viz.text import message
 
 TOP_SHARE = 0.1  # of the positions, where a channel counts as firing in the binary definition
@@ -124,12 +123,6 @@ def from_cross_moments(moments: CrossMoments) -> CrossCorrelation:
     r = moments.comoment / torch.outer(moments.squares_a, moments.squares_b).sqrt()
     r[flat_a], r[:, flat_b] = torch.nan, torch.nan
     return CrossCorrelation(r.clamp(-1, 1).float().cpu().numpy(), moments.n)
-
-
-def on_one_grid(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Two blocks' activations `(C, H, W)` on the coarser of both grids, averaged over area."""
-    side = (min(a.shape[-2], b.shape[-2]), min(a.shape[-1], b.shape[-1]))
-    return functional.adaptive_avg_pool2d(a.float(), side), functional.adaptive_avg_pool2d(b.float(), side)
 
 
 def across(a: Tensor, b: Tensor) -> CrossCorrelation:

@@ -5,7 +5,7 @@ Biases, batch norm, pooling and activation functions are not counted as MACs, as
 """
 
 import math
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -295,10 +295,16 @@ def growth(points: Sequence[Point]) -> Growth:
 GREW = message("MACs grow with power {macs}, measured time with power {seconds} (over the larger half of the sizes {late}).")
 
 
+def steady(points: Iterable[Point]) -> bool:
+    """Whether all times are worth a conclusion."""
+    return all(point.timing.steady for point in points)
+
+
 def grown(points: Sequence[Point], claim: str = QUADRATIC, power: int = 2) -> Outcome:
     """Whether time grew with the `power` of the size that the claim says, over the larger half of the sizes."""
     grew = growth(points)
-    supported = None if math.isnan(grew.late) else abs(grew.late - power) <= TOLERANCE
+    sure = steady(points) and not math.isnan(grew.late)
+    supported = None if not sure else abs(grew.late - power) <= TOLERANCE
     facts = {"macs": f"{grew.macs:.2f}", "seconds": f"{grew.seconds:.2f}", "late": f"{grew.late:.2f}"}
     return Outcome((Finding(claim, GREW, supported, facts),), tuple(p.row() for p in points))
 
@@ -307,13 +313,15 @@ def saved(pairs: Mapping[str, tuple[Point, Point]]) -> Outcome:
     """What 1x1 reductions save, block by block; supported if every block is measured to be faster with them."""
     macs = [naive.cost.macs / reduced.cost.macs for reduced, naive in pairs.values()]
     times = [naive.timing.median / reduced.timing.median for reduced, naive in pairs.values()]
-    words = message(
+    sure = steady(point for pair in pairs.values() for point in pair)
+    one = message("With reductions {low} times fewer MACs and {fast_low} times less time than naive.")
+    several = message(
         "With reductions {low} to {high} times fewer MACs, and {fast_low} to {fast_high} times less time (median {fast}), over {n} blocks."
     )
     facts: dict[str, Blank] = {"low": f"{min(macs):.1f}", "high": f"{max(macs):.1f}", "fast_low": f"{min(times):.1f}", "fast_high": f"{max(times):.1f}",
              "fast": f"{np.median(times):.1f}", "n": len(pairs)}  # fmt: skip
     rows = [p.row() | {"kind": kind} for pair in pairs.values() for kind, p in zip(("reduced", "naive"), pair, strict=True)]
-    return Outcome((Finding(REDUCE, words, min(times) > 1, facts),), tuple(rows))
+    return Outcome((Finding(REDUCE, one if len(pairs) == 1 else several, min(times) > 1 if sure else None, facts),), tuple(rows))
 
 
 def compared(found: Sequence[tuple[Point, int]]) -> Outcome:

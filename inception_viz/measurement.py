@@ -17,7 +17,8 @@ from inception_viz.models import device_facts
 from inception_viz.text import Blank, Text, message
 
 MEMORY_LIMIT = 640 * 2**20  # bytes that one measurement may take: VGG-16 fits
-REPEATS = 5
+REPEATS = 9
+STEADY = 1.5
 Cell = str | int | float | bool | None
 Row = Mapping[str, Cell]
 
@@ -79,6 +80,11 @@ class Timing:
     high: float
     repeats: int
     conditions: Conditions
+
+    @property
+    def steady(self) -> bool:
+        """Whether the median is near the fastest run; if not, other work on the machine was measured as well."""
+        return self.median <= STEADY * self.low
 
     def row(self) -> dict[str, Cell]:
         """As cells of a table, seconds."""

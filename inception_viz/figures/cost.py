@@ -11,6 +11,7 @@ from inception_viz.figures import colours
 from inception_viz.text import Text
 
 PARAMETERS, MACS, TIME = colours.BRANCH["pool"], colours.BRANCH["1x1"], colours.BRANCH["3x3"]
+SPREAD = "#9aa4af"  # seen on both grounds and on the bars
 ROW = 26
 
 
@@ -19,7 +20,7 @@ def _spread(points: Sequence[Point], unit: float) -> dict:
     middle = np.array([p.timing.median for p in points])
     above = np.array([p.timing.high for p in points]) - middle
     below = middle - np.array([p.timing.low for p in points])
-    return {"type": "data", "array": above / unit, "arrayminus": below / unit, "thickness": 1.5, "width": 3}
+    return {"type": "data", "array": above / unit, "arrayminus": below / unit, "thickness": 1.5, "width": 3, "color": SPREAD}
 
 
 def growth(points: Sequence[Point], grew: Growth, size: str, text: Text) -> go.Figure:
@@ -48,20 +49,25 @@ def growth(points: Sequence[Point], grew: Growth, size: str, text: Text) -> go.F
 def networks(found: Sequence[tuple[Point, int]], text: Text) -> go.Figure:
     """Parameters, multiply-accumulates, time and receptive field of whole networks, a column each."""
     points, names = [p for p, _ in found], [p.name for p, _ in found]
-    columns = (
+    columns: tuple[tuple[str, list[float], str, str], ...] = (
         (text("parameters, million"), [p.cost.parameters / 1e6 for p in points], PARAMETERS, ".1f"),
         (text("MACs, billion"), [p.cost.macs / 1e9 for p in points], MACS, ".2f"),
         (text("time, milliseconds"), [p.timing.median * 1e3 for p in points], TIME, ".0f"),
-        (text("receptive field, pixels"), [field for _, field in found], colours.BRANCH["5x5"], "d"),
+        (text("receptive field, pixels"), [float(field) for _, field in found], colours.BRANCH["5x5"], ".0f"),
     )
     figure = make_subplots(1, len(columns), shared_yaxes=True, subplot_titles=[title for title, *_ in columns], horizontal_spacing=0.03)
     for column, (_, values, colour, shown) in enumerate(columns, start=1):
+        ends = [p.timing.high * 1e3 for p in points] if colour == TIME else values
         spread = {"error_x": _spread(points, 1e-3)} if colour == TIME else {}
-        figure.add_bar(
-            x=values, y=names, orientation="h", marker_color=colour, texttemplate="%{x:" + shown + "}", textposition="auto", showlegend=False,
-            hovertemplate="%{y}: %{x}<extra></extra>", row=1, col=column, **spread,
+        hover = "%{y}: %{x}<extra></extra>"
+        figure.add_bar(x=values, y=names, orientation="h", marker_color=colour, width=0.6, hovertemplate=hover, row=1, col=column, **spread)
+        figure.add_scatter(  # behind the slowest run, where no line crosses the number
+            x=ends, y=names, mode="text", text=[f"\u00a0{v:{shown}}" for v in values], textposition="middle right", cliponaxis=False,
+            hoverinfo="skip", row=1, col=column,
         )  # fmt: skip
+        figure.update_xaxes(range=[0, 1.35 * max(ends)], row=1, col=column)
     figure.update_xaxes(showticklabels=False, showgrid=False)
+    figure.update_layout(showlegend=False)
     colours.plain(figure, 70 + 2 * ROW * len(names), top=36)
     colours.name_rows(figure, names, text.direction == "rtl")
     return figure
@@ -71,20 +77,36 @@ def blocks(pairs: Mapping[str, tuple[Point, Point]], text: Text) -> go.Figure:
     """Multiply-accumulates (above) and time (below) of each block with 1x1 reductions and naive; over the bars how many times as much the naive one takes."""
     names = list(pairs)
     titles = [text("multiply-accumulates, million"), text("time, milliseconds")]
-    figure = make_subplots(2, 1, shared_xaxes=True, subplot_titles=titles, vertical_spacing=0.12)
+    figure = make_subplots(2, 1, shared_xaxes=True, subplot_titles=titles, vertical_spacing=0.16)
     for kind, (label, colour) in enumerate(((text("with 1x1 reductions"), MACS), (text("naive"), TIME))):
         points = [pair[kind] for pair in pairs.values()]
-        for row, values in enumerate(([p.cost.macs / 1e6 for p in points], [p.timing.median * 1e3 for p in points]), start=1):
-            least = [pair[0].cost.macs / 1e6 if row == 1 else pair[0].timing.median * 1e3 for pair in pairs.values()]
-            times = [f"x {v / few:.1f}" for v, few in zip(values, least, strict=True)] if kind else None
+        rows: tuple[tuple[list[float], list[float], dict], ...] = (
+            ([p.cost.macs / 1e6 for p in points], [p.cost.macs / 1e6 for p in points], {}),
+            ([p.timing.median * 1e3 for p in points], [p.timing.high * 1e3 for p in points], {"error_y": _spread(points, 1e-3)}),
+        )
+        for row, (values, _, spread) in enumerate(rows, start=1):
             figure.add_bar(
-                x=names, y=values, name=label, legendgroup=label, showlegend=row == 1, marker_color=colour, text=times, textposition="outside",
-                cliponaxis=False, hovertemplate="%{x}: %{y:.3g}<extra></extra>", error_y=_spread(points, 1e-3) if row == 2 else None,
-                row=row, col=1,
+                x=names, y=values, name=label, offsetgroup=label, legendgroup=label, showlegend=row == 1, marker_color=colour,
+                hovertemplate="%{x}: %{y:.3g}<extra></extra>", row=row, col=1, **spread,
             )  # fmt: skip
-    figure.update_layout(barmode="group")
+        if kind:
+            _times(figure, pairs, [high for _, high, _ in rows], label)
+    figure.update_layout(barmode="group", scattermode="group")
     figure.update_xaxes(type="category")
-    return colours.plain(figure, 520, top=60)
+    return colours.titled(figure, titles, 520, text.direction == "rtl")
+
+
+def _times(figure: go.Figure, pairs: Mapping[str, tuple[Point, Point]], tops: Sequence[Sequence[float]], group: str) -> None:
+    """Over the naive bars how many times as much they are, above the slowest run."""
+    ratios = (
+        [naive.cost.macs / reduced.cost.macs for reduced, naive in pairs.values()],
+        [naive.timing.median / reduced.timing.median for reduced, naive in pairs.values()],
+    )
+    for row, (times, top) in enumerate(zip(ratios, tops, strict=True), start=1):
+        figure.add_scatter(
+            x=list(pairs), y=top, mode="text", text=[f"x {t:.1f}" for t in times], textposition="top center", offsetgroup=group,
+            showlegend=False, hoverinfo="skip", cliponaxis=False, row=row, col=1,
+        )  # fmt: skip
 
 
 def branches(reduced: Mapping[str, Cost], naive: Mapping[str, Cost], text: Text) -> go.Figure:

@@ -129,6 +129,7 @@ def compute(
     work: Callable[[Progress], Result],
     evaluations: int = 1,
     smaller: Callable[[Progress], Result] | None = None,
+    in_turns: bool = False,
 ) -> Result:
     """The result of `work`, from memory or from the owner of the model's device, with place in the queue, progress and a way to stop.
 
@@ -143,7 +144,7 @@ def compute(
         st.stop()
     job: Job[Result] | None = None
     try:
-        job = owner.submit(visitor, slot, key, work, evaluations, smaller)
+        job = owner.submit(visitor, slot, key, work, evaluations, smaller, in_turns)
         if not job.wait(3 * POLL):
             _watch(text, str(model.device), job)
         if job.smaller:

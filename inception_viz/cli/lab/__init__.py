@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from inception_viz.cli import given
-from inception_viz.cli.lab import blocks, coincidence, connections, cost, sparsity
+from inception_viz.cli.lab import blocks, coincidence, connections, cost, overfitting, sparsity, waste
 from inception_viz.text import Text
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 EXPERIMENTS: dict[str, ModuleType] = {
     "cost": cost,
+    "waste": waste,
+    "overfitting": overfitting,
     "sparsity": sparsity,
     "blocks": blocks,
     "connections": connections,
@@ -59,8 +61,9 @@ def _driven(running: "Running") -> "Outcome":
         while True:
             print(f"\r{next(running):4.0%}", end="", file=sys.stderr, flush=True)
     except StopIteration as end:
-        print("\r", end="", file=sys.stderr)
         return end.value
+    finally:
+        print("\r     \r", end="", file=sys.stderr)
 
 
 def _write(outcome: "Outcome", path: Path) -> None:
