@@ -24,6 +24,8 @@ FIGURES = {
     "sparsity": 1,
     "connections": 2,
     "coincidence": 1,
+    "flows": 0,
+    "comparisons": 5,
 }
 BOTH = pytest.mark.parametrize("language", LANGUAGES)
 
