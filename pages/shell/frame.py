@@ -92,6 +92,28 @@ PAGES: dict[str, Page] = {
         message("Small networks learn few handwritten digits by heart: one curve for those, one for digits that they never saw."),
         message("Make a third of the labels wrong: do wider networks now do better or worse on other pictures?"),
     ),
+    "sparsity": Page(
+        "pages/sparsity.py",
+        message("Sparse against dense"),
+        message(
+            "How much time a layer's product takes when most of its weights are zero, and what is won by gathering the others into dense blocks."
+        ),
+        message("Find the density at which each format breaks even with dense: how far is it from 100 %?"),
+    ),
+    "connections": Page(
+        "pages/connections.py",
+        message("Connection tables"),
+        message("Which inputs each output reads: LeNet-5's sparse table, a random one, full connection, groups, and Inception's branches."),
+        message("LeNet-5's table needs fewer operations than full connection: does it need less time?"),
+    ),
+    "coincidence": Page(
+        "pages/coincidence.py",
+        message("Principle or coincidence"),
+        message(
+            "Do channels of one branch fire together more than channels of different branches, and more than in a network that has learnt nothing?"
+        ),
+        message("Look at the network before its training: does the orange mark leave the blue ones?"),
+    ),
     "flows": Page(
         "pages/flows.py",
         message("Flows"),

@@ -21,6 +21,9 @@ FIGURES = {
     "cost": 1,
     "waste": 2,
     "overfitting": 1,
+    "sparsity": 1,
+    "connections": 2,
+    "coincidence": 1,
     "flows": 0,
     "comparisons": 5,
 }
