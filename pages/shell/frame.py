@@ -62,6 +62,14 @@ PAGES: dict[str, Page] = {
         message("What each cluster and each branch gives to the class: bars to one side speak for it, to the other against it."),
         message("Set the class against its strongest rival: which cluster makes the difference?"),
     ),
+    "construction": Page(
+        "pages/construction.py",
+        message("Construct"),
+        message("From the correlations of a layer to the block that should follow: the principle of Section 3 of the paper, as a tool."),
+        message(
+            "Compare the block with the untrained twin’s: how much of it was learnt, and how much does the architecture alone suggest?"
+        ),
+    ),
 }
 
 _DIRECTION = """export default function({data}) {
