@@ -2,24 +2,29 @@
 
     python -m benchmarks topology        (TINY_IMAGENET=DIR, TRIAL=DIR: where the data are, where results are kept; TRIAL_PART=0/2 does every second)
 
-A line of JSON a run goes into TRIAL/results-PART.jsonl; a run that is there is not done again. At the end the table is printed.
+A line of JSON a run goes into TRIAL/results-PART.jsonl; a run that is there is not done again. At the end the table is printed, and with
+TRIAL_EXPORT=1 the results and the winner's weights are written into assets/.
 """
 
+import hashlib
 import json
 import os
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-from inception_viz import trial
-from inception_viz.trial import Data, Pictures, Task
+from inception_viz import models, trial
+from inception_viz.construction import Measured
+from inception_viz.networks import Block, Network, Table
+from inception_viz.trial import Data, Pictures, Run, Task
 from scripts import tiny_imagenet
 
-SEEDS = range(10)
+SEEDS, CHOOSING = range(10), 100  # seeds of the report, and the first of those for choosing
 EACH, HELD = 150, 50  # training pictures of a class, and those held out for choosing
 
 
@@ -34,9 +39,10 @@ def pictures(split: str) -> tuple[np.ndarray, np.ndarray]:
     if not kept.exists():
         large, labels = tiny_imagenet.load(Path(os.environ["TINY_IMAGENET"]), split, folder() / "data")
         chosen = np.flatnonzero(labels % 4 == 0)
+        aside = kept.with_suffix(f".{os.getpid()}.npz")
         halved = np.array(large[chosen]).reshape(len(chosen), 32, 2, 32, 2, 3).mean((2, 4)).round().astype(np.uint8)
-        np.savez(kept.with_suffix(".partial.npz"), pictures=halved, labels=labels[chosen] // 4)
-        os.replace(kept.with_suffix(".partial.npz"), kept)
+        np.savez(aside, pictures=halved, labels=labels[chosen] // 4)
+        os.replace(aside, kept)
     read = np.load(kept)
     return read["pictures"], read["labels"]
 
@@ -46,6 +52,7 @@ def tensor(values: np.ndarray, labels: np.ndarray) -> Pictures:
     return Pictures((torch.from_numpy(values).permute(0, 3, 1, 2).float() / 255 - 0.45) / 0.27, torch.from_numpy(labels))
 
 
+@cache
 def tiny(choosing: bool = False) -> Data:
     """150 pictures of each of 50 classes; tested on the 50 validation pictures of each, or for `choosing` on 50 held out of the training set."""
     every = tensor(*pictures("train"))
@@ -55,50 +62,161 @@ def tiny(choosing: bool = False) -> Data:
     return Data(train, every.taken(held) if choosing else tensor(*pictures("val")), 50)
 
 
-def data(task: Task, seed: int) -> Data:
-    """What a run of the report sees."""
-    return trial.digits(seed) if task.name == "digits" else tiny()
+def data(task: Task, seed: int, choosing: bool) -> Data:
+    """What a run sees: of the report, or of the choosing before it."""
+    return trial.digits(seed, choosing) if task.name == "digits" else tiny(choosing)
 
 
-def done() -> dict[tuple, dict]:
-    """The runs that are there, by task, budget, topology and seed."""
+Key = tuple[str, int, str, int]
+
+
+def known() -> dict[Key, dict]:
+    """The runs that are there, by task, budget, topology and seed; a line that was cut off is none."""
     lines = [line for file in sorted(folder().glob("results-*.jsonl")) for line in file.read_text().splitlines() if line.endswith("}")]
     runs = [json.loads(line) for line in lines]
     return {(run["task"], run["budget"], run["topology"], run["seed"]): run for run in runs}
 
 
-def wanted(topologies: list[str]) -> Iterator[tuple[Task, int, str, int]]:
-    """All runs, seed by seed, so that whatever is there at any moment is paired."""
-    for seed in SEEDS:
-        for task in (trial.DIGITS, trial.TINY_IMAGENET):
-            for budget in task.budgets:
-                for name in topologies:
-                    yield task, budget, name, seed
+def keep(run: dict) -> None:
+    """Add a run to this part's file."""
+    with (folder() / f"results-{part()[0]}.jsonl").open("a") as file:
+        file.write(json.dumps(run) + "\n")
+    print(json.dumps(run), flush=True)
+
+
+def part() -> tuple[int, int]:
+    """Which part of how many this process does."""
+    number, parts = map(int, os.environ.get("TRIAL_PART", "0/1").split("/"))
+    return number, parts
+
+
+def trained(task: Task, table: Table, seed: int, choosing: bool) -> tuple[Network, float, float]:
+    """A network, its accuracy and the seconds of CPU time it took."""
+    seen, network, started = data(task, seed, choosing), trial.built(table, seed), time.process_time()
+    for _ in trial.train(network, seen.train, task.recipe, seed):
+        pass
+    return network, trial.accuracy(network, seen.test), round(time.process_time() - started, 2)
+
+
+def hand(task: Task, budget: int, seed: int, choosing: bool) -> list[Measured]:
+    """What the hand-proportioned network of a seed asks for; it is trained on the training pictures only, so the report's may be used for choosing too."""
+    table, file = trial.tabled(task, trial.PAPER, budget), folder() / f"hand-{task.name}-{budget}-{seed}.safetensors"
+    network = trial.built(table, seed)
+    if file.exists():
+        network.load_state_dict(load_file(file))
+    else:
+        network, _, _ = trained(task, table, seed, choosing)
+        keep_network(network, file)
+    return trial.asked(network, data(task, seed, choosing).train)
+
+
+def keep_network(network: Network, file: Path) -> None:
+    """Write aside, then rename."""
+    aside = file.with_suffix(f".{os.getpid()}")
+    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, aside)
+    os.replace(aside, file)
 
 
 def one(task: Task, budget: int, name: str, seed: int) -> dict:
-    """One run; the hand-proportioned network is kept, because constructors look at it."""
-    seen = data(task, seed)
-    table = trial.tabled(task, trial.BASELINES[name](seed), budget)
-    network = trial.built(table, seed)
-    started = time.process_time()
-    for _ in trial.train(network, seen.train, task.recipe, seed):
-        pass
+    """One run of the report."""
+    found = hand(task, budget, seed, False) if name in (trial.CONSTRUCTED, trial.CLUSTERED) else ()
+    won = chosen(task, budget) if name == trial.HALVED else ()
+    table = trial.tabled(task, trial.rows(name, seed, found, won), budget)
+    network, reached, spent = trained(task, table, seed, False)
     if name == "hand":
-        save_file({k: v.contiguous() for k, v in network.state_dict().items()}, folder() / f"hand-{task.name}-{budget}-{seed}.safetensors")
-    reached = trial.accuracy(network, seen.test)
-    spent = round(time.process_time() - started, 2)
+        keep_network(network, folder() / f"hand-{task.name}-{budget}-{seed}.safetensors")
+    if name == trial.HALVED and seed == SEEDS[0]:
+        keep_network(network, folder() / f"halved-{task.name}-{budget}.safetensors")
     return {"task": task.name, "budget": budget, "topology": name, "seed": seed, "accuracy": reached, "macs": table.macs, "seconds": spent}
+
+
+def chosen(task: Task, budget: int) -> tuple[Block, ...]:
+    """The winner of the halving, on pictures held out of the training set and with seeds of its own; every score is kept as a run of its own."""
+    offered = trial.candidates(hand(task, budget, CHOOSING, True))
+    each = 2 if task.name == "digits" else 1
+
+    def score(name: str, turn: int) -> float:
+        return float(np.mean([once(name, CHOOSING + turn * each + i) for i in range(each)]))
+
+    def once(name: str, seed: int) -> float:
+        topology = f"choosing: {name}"
+        run = known().get((task.name, budget, topology, seed))
+        if run is None:
+            table = trial.tabled(task, offered[name], budget)
+            _, reached, spent = trained(task, table, seed, True)
+            run = {
+                "task": task.name,
+                "budget": budget,
+                "topology": topology,
+                "seed": seed,
+                "accuracy": reached,
+                "macs": table.macs,
+                "seconds": spent,
+            }
+            keep(run)
+        return run["accuracy"]
+
+    *_, last = trial.halving(list(offered), score)
+    return offered[next(iter(last))]
+
+
+def wanted() -> Iterator[tuple[Task, int, str, int]]:
+    """All runs, seed by seed, so that whatever is there at any moment is paired."""
+    names = os.environ.get("TRIAL_TOPOLOGIES", ",".join(trial.TOPOLOGIES)).split(",")
+    for seed in SEEDS:
+        for task in (trial.DIGITS, trial.TINY_IMAGENET):
+            for budget in task.budgets:
+                for name in names:
+                    yield task, budget, name, seed
+
+
+def export() -> None:
+    """Write the runs, and the winner on Tiny ImageNet with its weights, into assets/."""
+    runs = [run for key, run in known().items() if key[2] in trial.TOPOLOGIES]
+    task, budget = trial.TINY_IMAGENET, trial.TINY_IMAGENET.budgets[1]
+    trial.RESULTS.write_text(json.dumps({"runs": runs}, indent=0) + "\n", encoding="utf-8")
+    file = folder() / f"halved-{task.name}-{budget}.safetensors"
+    if not file.exists():
+        return
+    state = {name: value.half() for name, value in load_file(file).items() if not name.endswith("num_batches_tracked")}
+    packed = models.CONSTRUCTED_CARD.with_suffix(".safetensors")
+    save_file(state, packed)
+    table = trial.tabled(task, chosen(task, budget), budget)
+    network = trial.built(table, 0)
+    network.load_state_dict({name: value.float() for name, value in state.items()}, strict=False)
+    facts = {
+        "file": packed.name,
+        "sha256": hashlib.sha256(packed.read_bytes()).hexdigest(),
+        "top1": trial.accuracy(network, tiny().test),
+        "macs": table.macs,
+        "table": table.told(),
+    }
+    models.CONSTRUCTED_CARD.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    part, parts = map(int, os.environ.get("TRIAL_PART", "0/1").split("/"))
     folder().mkdir(parents=True, exist_ok=True)
-    names = os.environ.get("TRIAL_TOPOLOGIES", ",".join(trial.BASELINES)).split(",")
-    for number, (task, budget, name, seed) in enumerate(wanted(names)):
-        if number % parts == part and (task.name, budget, name, seed) not in done():
-            line = json.dumps(one(task, budget, name, seed))
-            with (folder() / f"results-{part}.jsonl").open("a") as file:
-                file.write(line + "\n")
-            print(line, flush=True)
+    number, parts = part()
+    for turn, (task, budget, name, seed) in enumerate(wanted()):
+        if turn % parts == number and (task.name, budget, name, seed) not in known():
+            keep(one(task, budget, name, seed))
+    print(table())
+    if os.environ.get("TRIAL_EXPORT"):
+        export()
+
+
+def table() -> str:
+    """The results as Markdown."""
+    results = trial.Results(tuple(Run(**run) for key, run in known().items() if key[2] in trial.TOPOLOGIES))
+    rows = [
+        "| Data | MACs | Topology | n | Top-1 | minus hand [95 %] | minus random [95 %] |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for task, budget in results.kinds():
+        for line in results.lines(task, budget):
+            differences = [f"{100 * d.mean:+.1f} [{100 * d.low:+.1f}, {100 * d.high:+.1f}]" for d in (line.to_hand, line.to_random)]
+            rows.append(
+                f"| {task} | {budget / 1e6:g} M | {line.topology} | {line.n} | {100 * line.accuracy:.1f} | {differences[0]} | {differences[1]} |"
+            )
+    return "\n".join(rows)

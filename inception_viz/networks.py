@@ -3,8 +3,9 @@
 A row of the table is a block; a width of 0 leaves its branch out, so that a chain is a table of blocks with a 3x3 branch only.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -116,6 +117,16 @@ class Table:
         stem = self.colours * 9 * self.stem * _halved(self.side, self.stem_stride) ** 2
         rows = zip(self.blocks, self.inputs(), self.sides(), strict=True)
         return stem + sum(block.weights(inputs) * side**2 for block, inputs, side in rows) + self.blocks[-1].outputs * self.classes
+
+    def told(self) -> dict:
+        """The table as plain values, which JSON holds and `Table.of` reads."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, told: Mapping) -> "Table":
+        """The table that `told` tells."""
+        stages = tuple(tuple(Block(**row) for row in stage) for stage in told["stages"])
+        return cls(**{**told, "stages": stages})
 
     def with_blocks(self, blocks: tuple[Block, ...]) -> "Table":
         """The same table with other rows, as many as before."""
@@ -229,3 +240,43 @@ class Network(nn.Module):
         for name in self.order:
             x = getattr(self, name)(x)
         return self.fc(torch.flatten(self.avgpool(x), 1))
+
+
+_BLOCK = re.compile(r"inception(\d+)([a-z])\.(branch[1-4](?:\.[01])?)\.conv\.weight")
+
+
+def table_of(shapes: Mapping[str, torch.Size], like: Table) -> Table:
+    """The table of the network whose parameters have these shapes; what shapes don't tell (side, stem's stride and pool) is as in `like`.
+
+    Raises ValueError if they are not those of a network of blocks.
+    """
+    found: dict[int, dict[str, dict[str, torch.Size]]] = {}
+    for name, shape in shapes.items():
+        if match := _BLOCK.fullmatch(name):
+            number, letter, branch = match.groups()
+            found.setdefault(int(number), {}).setdefault(letter, {})[branch] = shape
+    stem, last = shapes.get("conv1.conv.weight"), shapes.get("fc.weight")
+    if (
+        not found
+        or stem is None
+        or last is None
+        or {len(stem), *(len(s) for b in found.values() for c in b.values() for s in c.values())} != {4}
+    ):
+        raise ValueError("these are not the parameters of a network of blocks")
+    stages = tuple(tuple(_block_of(branches) for _, branches in sorted(stage.items())) for _, stage in sorted(found.items()))
+    return replace(like, stages=stages, classes=int(last[0]), stem=int(stem[0]), colours=int(stem[1]))
+
+
+def _block_of(branches: Mapping[str, torch.Size]) -> Block:
+    def width(name: str) -> int:
+        return int(branches[name][0]) if name in branches else 0
+
+    def convolved(name: str) -> tuple[int, int, int]:
+        """Reduction, width, groups."""
+        reduced, own = (width(f"{name}.0"), f"{name}.1") if f"{name}.1" in branches else (0, name)
+        read = int(branches[own][1]) if own in branches else 1
+        return reduced, width(own), reduced // read if reduced and read else 1
+
+    (reduce_three, three, groups_three), (reduce_five, five, groups_five) = convolved("branch2"), convolved("branch3")
+    pool = width("branch4.1")
+    return Block(width("branch1"), reduce_three, three, reduce_five, five, pool, groups_three, groups_five)

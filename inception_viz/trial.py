@@ -4,7 +4,9 @@ A run is one topology trained from one seed on one task; seeds are paired: all t
 and mirrored alike. What is chosen, is chosen on pictures held out of the training set (`choosing=True`); what is reported was looked at once.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,8 +18,11 @@ from torch.nn import functional
 
 from inception_viz.construction import Measured, measured
 from inception_viz.cost import GOOGLENET
-from inception_viz.models import initialise
+from inception_viz.models import ASSETS, initialise
 from inception_viz.networks import WIDTHS, Block, Network, Table, fitted
+from inception_viz.text import message
+
+RESULTS = ASSETS / "topology-trial.json"
 
 
 @dataclass(frozen=True)
@@ -122,9 +127,11 @@ def accuracy(network: nn.Module, pictures: Pictures, batch: int = 500) -> float:
     return right / len(pictures)
 
 
-def built(table: Table, seed: int) -> nn.Module:
+def built(table: Table, seed: int) -> Network:
     """The network of a table with weights drawn from `seed`."""
-    return initialise(Network(table), seed).to(memory_format=torch.channels_last)
+    network = Network(table)
+    initialise(network, seed)
+    return network.to(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True)
@@ -269,21 +276,168 @@ def plainly_constructed(found: Sequence[Measured]) -> tuple[Block, ...]:
     return tuple(rows)
 
 
-def grouped(rows: Sequence[Block], groups: Sequence[int]) -> tuple[Block, ...]:
-    """Blocks whose 3x3 and 5x5 convolutions work in groups and are not narrowed before: what groups save, pays for that."""
+def grouped(rows: Sequence[Block], groups: Sequence[int], kept: float = 1.0) -> tuple[Block, ...]:
+    """Blocks whose 3x3 and 5x5 convolutions work in groups (0: every channel is one) behind a reduction to the share `kept` of their width.
+
+    What groups save, `tabled` spends on width.
+    """
     result = []
     for row, g in zip(rows, groups, strict=True):
-        three, five = (max(1, round(width / g)) * g for width in (row.three, row.five))
-        result.append(replace(row, reduce_three=three, three=three, reduce_five=five, five=five, groups_three=g, groups_five=g))
+        unit = max(g, 1)
+        widths = {name: max(1, round(getattr(row, name) / unit)) * unit for name in ("three", "five")}
+        reduced = {f"reduce_{name}": max(1, round(kept * width / unit)) * unit if g else width for name, width in widths.items()}
+        result.append(replace(row, **widths, **reduced, groups_three=g, groups_five=g))
     return tuple(result)
+
+
+def clusters_read(found: Sequence[Measured]) -> list[int]:
+    """How many clusters the channels form that each block reads."""
+    return [max(1, one.clusters.count) for one in found]
 
 
 def clustered(found: Sequence[Measured]) -> tuple[Block, ...]:
     """The paper's proportions with one group of filters a cluster: a cluster of the channels that a block reads becomes a unit of its 3x3 and 5x5."""
-    return grouped(PAPER, [max(1, one.clusters.count) for one in found])
+    return grouped(PAPER, clusters_read(found))
 
 
 def randomly_grouped(seed: int, most: int = 16) -> tuple[Block, ...]:
     """The control of `clustered`: the number of groups is drawn evenly in its logarithm from 2 to `most` instead of looked up in the statistics."""
     generator = np.random.default_rng([seed, 5])
     return grouped(PAPER, np.exp(generator.uniform(np.log(2), np.log(most), len(PAPER))).round().astype(int).tolist())
+
+
+def candidates(found: Sequence[Measured]) -> dict[str, tuple[Block, ...]]:
+    """Blocks seeded by the statistics, for `halving`: three proportions of the widths, and groups from the number of clusters."""
+    count = clusters_read(found)
+    twice = [2 * g for g in count]
+    alone = [0] * len(count)
+    shapes = {"paper": PAPER, "uniform": uniform_branches(), "plain": plainly_constructed(found)}
+    made = {
+        f"{shape} {name}": grouped(rows, groups)
+        for shape, rows in shapes.items()
+        for name, groups in (("K", count), ("2K", twice), ("alone", alone))
+    }
+    halves = {
+        f"{shape} {name} half": grouped(shapes[shape], groups, 0.5)
+        for shape in ("paper", "uniform")
+        for name, groups in (("K", count), ("2K", twice))
+    }
+    return made | halves
+
+
+def halving(names: Sequence[str], score: Callable[[str, int], float]) -> Iterator[dict[str, float]]:
+    """Successive halving: every round adds one `score(name, round)` to each that is left, and the better half by the mean so far goes on.
+
+    Yields the means of each round, best first; the last holds the winner first (Jamieson & Talwalkar 2016; a round here is another seed).
+    """
+    left, scores = list(names), {name: list[float]() for name in names}
+    for turn in range(len(names)):
+        for name in left:
+            scores[name].append(score(name, turn))
+        ranked = sorted(left, key=lambda name: -float(np.mean(scores[name])))
+        yield {name: float(np.mean(scores[name])) for name in ranked}
+        left = ranked[: len(ranked) // 2]
+        if len(left) < 2:
+            return
+
+
+CONSTRUCTED, CLUSTERED, HALVED, RANDOM_GROUPS = "constructed", "clustered", "halved", "random groups"
+TOPOLOGIES: Mapping[str, str] = {
+    "chain": message("uniform chain"),
+    "network in network": message("Network in Network"),
+    "hand": message("hand-proportioned Inception"),
+    "uniform": message("uniform branches"),
+    "random": message("random widths"),
+    CONSTRUCTED: message("widths from correlations"),
+    CLUSTERED: message("a group a cluster"),
+    RANDOM_GROUPS: message("random number of groups"),
+    HALVED: message("statistics, then halving"),
+}
+
+
+def rows(name: str, seed: int, found: Sequence[Measured] = (), won: Sequence[Block] = ()) -> tuple[Block, ...]:
+    """The proportions of one of TOPOLOGIES; `found` is needed by those that look at statistics, `won` is what the halving has found."""
+    if name in BASELINES:
+        return BASELINES[name](seed)
+    if name == HALVED:
+        return tuple(won)
+    return {CONSTRUCTED: plainly_constructed, CLUSTERED: clustered, RANDOM_GROUPS: lambda found: randomly_grouped(seed)}[name](found)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One network that was trained and tested: what it reached, and what it cost."""
+
+    task: str
+    budget: int
+    topology: str
+    seed: int
+    accuracy: float
+    macs: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """One topology at one budget: mean accuracy over `n` seeds, and the paired differences to hand-proportioned and to random widths."""
+
+    topology: str
+    n: int
+    accuracy: float
+    to_hand: Interval
+    to_random: Interval
+
+
+@dataclass(frozen=True)
+class Results:
+    """All runs of a trial."""
+
+    runs: tuple[Run, ...]
+
+    def kinds(self) -> list[tuple[str, int]]:
+        """Tasks and budgets that there are runs of."""
+        return list(dict.fromkeys((run.task, run.budget) for run in self.runs))
+
+    def accuracies(self, task: str, budget: int, topology: str) -> dict[int, float]:
+        """Accuracy by seed."""
+        return {r.seed: r.accuracy for r in self.runs if (r.task, r.budget, r.topology) == (task, budget, topology)}
+
+    def lines(self, task: str, budget: int) -> list[Line]:
+        """The table of a task at a budget, in the order of TOPOLOGIES."""
+        hand, random = (self.accuracies(task, budget, name) for name in ("hand", "random"))
+        result = []
+        for name in TOPOLOGIES:
+            own = self.accuracies(task, budget, name)
+            if own:
+                result.append(Line(name, len(own), float(np.mean(list(own.values()))), paired(own, hand), paired(own, random)))
+        return result
+
+    def better(self, topology: str) -> list[tuple[str, int]]:
+        """Where a topology beats both hand and random: both intervals wholly above zero."""
+        lines = {kind: {line.topology: line for line in self.lines(*kind)} for kind in self.kinds()}
+        return [k for k, own in lines.items() if topology in own and own[topology].to_hand.above and own[topology].to_random.above]
+
+
+def committed() -> Results:
+    """The runs that came with the project, as `python -m benchmarks topology` wrote them."""
+    return Results(tuple(Run(**run) for run in json.loads(RESULTS.read_text(encoding="utf-8"))["runs"]))
+
+
+def live(names: Sequence[str], seeds: Sequence[int], budget: int) -> Generator[float, None, Results]:
+    """A small trial on the digits, here and now: yields how far it is, returns its results. Topologies that look at statistics see a hand-proportioned
+    network of the same seed, trained first."""
+    done: list[Run] = []
+    total = len(seeds) * len(names)
+    for seed in seeds:
+        data = digits(seed)
+        found: tuple[Measured, ...] = ()
+        for name in sorted(names, key=lambda name: name != "hand"):
+            network, spent = built(tabled(DIGITS, rows(name, seed, found), budget), seed), time.process_time()
+            for share in train(network, data.train, DIGITS.recipe, seed):
+                yield (len(done) + share) / total
+            reached = accuracy(network, data.test)
+            if name == "hand":
+                found = tuple(asked(network, data.train))
+            macs = tabled(DIGITS, rows(name, seed, found), budget).macs
+            done.append(Run(DIGITS.name, budget, name, seed, reached, macs, time.process_time() - spent))
+    return Results(tuple(done))

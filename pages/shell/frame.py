@@ -70,6 +70,12 @@ PAGES: dict[str, Page] = {
             "Compare the block with the untrained twin’s: how much of it was learnt, and how much does the architecture alone suggest?"
         ),
     ),
+    "trial": Page(
+        "pages/trial.py",
+        message("Trial"),
+        message("Do topologies built from statistics beat those made by hand or by lot? Small networks, trained at equal cost, answer."),
+        message("Run the small trial with two seeds, then with five: which differences were only chance?"),
+    ),
 }
 
 _DIRECTION = """export default function({data}) {

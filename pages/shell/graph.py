@@ -45,9 +45,9 @@ def _ignore() -> None:
     """The component needs a listener for its state; reading it in `selected` is enough."""
 
 
-def show(picture: drawing.Drawing) -> None:
+def show(picture: drawing.Drawing, key: str = KEY) -> None:
     """The drawing, as wide as the page, scrolling sideways."""
-    _component(data={"svg": picture.svg, "focus": picture.focus}, key=KEY, on_node_change=_ignore, height=picture.height + 24)
+    _component(data={"svg": picture.svg, "focus": picture.focus}, key=key, on_node_change=_ignore, height=picture.height + 24)
 
 
 def legend(text: Text, described: Architecture, by: str, picture: drawing.Drawing) -> None:

@@ -11,7 +11,7 @@ from pages.shell.frame import PAGES
 from tests.pages.conftest import Visit, told
 
 WORDS = [word for word in PAGES if word != "home"]
-FIGURES = {"activations": 2, "correlations": 3, "clusters": 2, "attributions": 5, "construction": 2}
+FIGURES = {"activations": 2, "correlations": 3, "clusters": 2, "attributions": 5, "construction": 2, "trial": 1}
 BOTH = pytest.mark.parametrize("language", LANGUAGES)
 
 
