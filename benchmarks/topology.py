@@ -20,11 +20,12 @@ from safetensors.torch import load_file, save_file
 
 from inception_viz import models, trial
 from inception_viz.construction import Measured
-from inception_viz.networks import Block, Network, Table
+from inception_viz.networks import Block, Network, Table, table_of
 from inception_viz.trial import Data, Pictures, Run, Task
 from scripts import tiny_imagenet
 
 SEEDS, CHOOSING = range(10), 100  # seeds of the report, and the first of those for choosing
+SHIPPED = (trial.HALVED, trial.CLUSTERED)  # the first that is there comes with the project, with its weights
 EACH, HELD = 150, 50  # training pictures of a class, and those held out for choosing
 
 
@@ -72,15 +73,23 @@ Key = tuple[str, int, str, int]
 
 def known() -> dict[Key, dict]:
     """The runs that are there, by task, budget, topology and seed; a line that was cut off is none."""
-    lines = [line for file in sorted(folder().glob("results-*.jsonl")) for line in file.read_text().splitlines() if line.endswith("}")]
-    runs = [json.loads(line) for line in lines]
-    return {(run["task"], run["budget"], run["topology"], run["seed"]): run for run in runs}
+    found = {}
+    for file in sorted(folder().glob("results-*.jsonl")):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            try:
+                run = json.loads(line)
+            except ValueError:
+                continue
+            found[(run["task"], run["budget"], run["topology"], run["seed"])] = run
+    return found
 
 
 def keep(run: dict) -> None:
-    """Add a run to this part's file."""
-    with (folder() / f"results-{part()[0]}.jsonl").open("a") as file:
-        file.write(json.dumps(run) + "\n")
+    """Add a run to this part's file, on a line of its own even if the last one was cut off."""
+    file = folder() / f"results-{part()[0]}.jsonl"
+    torn = file.exists() and not file.read_bytes().endswith(b"\n")
+    with file.open("a", encoding="utf-8") as end:
+        end.write("\n" * torn + json.dumps(run) + "\n")
     print(json.dumps(run), flush=True)
 
 
@@ -125,9 +134,14 @@ def one(task: Task, budget: int, name: str, seed: int) -> dict:
     network, reached, spent = trained(task, table, seed, False)
     if name == "hand":
         keep_network(network, folder() / f"hand-{task.name}-{budget}-{seed}.safetensors")
-    if name == trial.HALVED and seed == SEEDS[0]:
-        keep_network(network, folder() / f"halved-{task.name}-{budget}.safetensors")
+    if name in SHIPPED and seed == SEEDS[0]:
+        keep_network(network, shipped(task, budget, name))
     return {"task": task.name, "budget": budget, "topology": name, "seed": seed, "accuracy": reached, "macs": table.macs, "seconds": spent}
+
+
+def shipped(task: Task, budget: int, name: str) -> Path:
+    """Where the network of the first seed is kept, which comes with the project."""
+    return folder() / f"{name}-{task.name}-{budget}.safetensors"
 
 
 def chosen(task: Task, budget: int) -> tuple[Block, ...]:
@@ -171,26 +185,21 @@ def wanted() -> Iterator[tuple[Task, int, str, int]]:
 
 
 def export() -> None:
-    """Write the runs, and the winner on Tiny ImageNet with its weights, into assets/."""
-    runs = [run for key, run in known().items() if key[2] in trial.TOPOLOGIES]
-    task, budget = trial.TINY_IMAGENET, trial.TINY_IMAGENET.budgets[1]
+    """Write the runs, and the constructed network of the first seed on Tiny ImageNet at the larger budget, into assets/."""
+    runs = [run for key, run in sorted(known().items()) if key[2] in trial.TOPOLOGIES]
     trial.RESULTS.write_text(json.dumps({"runs": runs}, indent=0) + "\n", encoding="utf-8")
-    file = folder() / f"halved-{task.name}-{budget}.safetensors"
-    if not file.exists():
+    task, budget = trial.TINY_IMAGENET, trial.TINY_IMAGENET.budgets[1]
+    name = next((name for name in SHIPPED if shipped(task, budget, name).exists()), None)
+    if name is None:
         return
-    state = {name: value.half() for name, value in load_file(file).items() if not name.endswith("num_batches_tracked")}
+    state = {key: value.half() for key, value in load_file(shipped(task, budget, name)).items() if not key.endswith("num_batches_tracked")}
+    table = table_of({key: value.shape for key, value in state.items()}, task.skeleton)
+    network = trial.built(table, 0)
+    network.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)
     packed = models.CONSTRUCTED_CARD.with_suffix(".safetensors")
     save_file(state, packed)
-    table = trial.tabled(task, chosen(task, budget), budget)
-    network = trial.built(table, 0)
-    network.load_state_dict({name: value.float() for name, value in state.items()}, strict=False)
-    facts = {
-        "file": packed.name,
-        "sha256": hashlib.sha256(packed.read_bytes()).hexdigest(),
-        "top1": trial.accuracy(network, tiny().test),
-        "macs": table.macs,
-        "table": table.told(),
-    }
+    facts = {"file": packed.name, "sha256": hashlib.sha256(packed.read_bytes()).hexdigest(), "topology": name,
+             "top1": trial.accuracy(network, tiny().test), "macs": table.macs, "table": table.told()}  # fmt: skip
     models.CONSTRUCTED_CARD.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 

@@ -39,7 +39,7 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RANDOM_SEED = 20241107
 BOXED = "boxed"
 ON_IMAGENET = message("ImageNet-1K, as torchvision states")
-CONSTRUCTED = "constructed"
+CONSTRUCTED, OF_TRIAL = "constructed", "trial"
 ON_FIFTY_CLASSES = message("2,500 validation pictures of 50 classes of Tiny ImageNet at 32 x 32 pixels")
 ON_TINY_IMAGENET = message("10,000 validation pictures of Tiny ImageNet")
 CHECKPOINTS = ("boxed-untrained", "boxed-early", "boxed-middle", BOXED)  # in the order of training
@@ -320,7 +320,7 @@ def choices(name: str) -> list[str]:
     spec = architecture(name)
     here = ["imagenet"] if spec.enum and verified(hub_file(name), spec.sha256) else []
     if name == CONSTRUCTED:
-        here.append(BOXED)
+        here.append(OF_TRIAL)
     if name == "googlenet" and _card() is not None:
         here += [BOXED, *(c for c in reversed(CHECKPOINTS) if c != BOXED)]
     return [*here, "random"]
@@ -351,7 +351,7 @@ def _constructed_weights(spec: ArchitectureSpec) -> tuple[State, Weights]:
     if hashlib.sha256(data).hexdigest() != card["sha256"]:
         raise DamagedBox(name=card["file"])
     state = {key: tensor.float() for key, tensor in safetensors.torch.load(data).items()}
-    return state, Weights(BOXED, card["sha256"], fifty_names(), spec.preprocessing, card["top1"], ON_FIFTY_CLASSES)
+    return state, Weights(OF_TRIAL, card["sha256"], fifty_names(), spec.preprocessing, card["top1"], ON_FIFTY_CLASSES)
 
 
 def _boxed_weights(name: str) -> tuple[State, Weights]:
@@ -432,7 +432,7 @@ def _try_out(network: nn.Module) -> None:
 def card(name: str, weights: str) -> dict:
     """Facts of weights without loading them: name, classes, top1, measured_on."""
     if name == CONSTRUCTED:
-        known = weights == BOXED
+        known = weights == OF_TRIAL
         top1 = _constructed_card()["top1"] if known else None
         return {"name": weights, "classes": 50, "top1": top1, "measured_on": ON_FIFTY_CLASSES if known else ""}
     if weights.startswith(BOXED):

@@ -1,4 +1,4 @@
-"""The trial of topologies at equal cost: its results, a small one here and now, and the winner."""
+"""The trial of topologies at equal cost: its results, a small one here and now, and the constructed network."""
 
 import streamlit as st
 
@@ -27,7 +27,7 @@ if small:
     frame.show(drawing.differences(here, text), "trial-live")
     trial.table(text, here)
 
-st.subheader(text("The winner beside GoogLeNet’s block"), anchor=False)
+st.subheader(text("The constructed network beside GoogLeNet’s"), anchor=False)
 picture, _ = trial.beside(text, "3a")
 st.caption(text("Choose the network “constructed” on the first page, and every page looks into it."))
 trial.downloads(text, picture)

@@ -1,4 +1,4 @@
-"""The trial of topologies on its page: the table, what may be said of it, a small trial here and now, and the winner's drawing."""
+"""The trial of topologies on its page: the table, what may be said of it, a small trial here and now, and the constructed network's drawing."""
 
 from collections.abc import Generator
 
@@ -94,14 +94,14 @@ def described(name: str) -> Architecture:
 def beside(text: Text, block: str) -> tuple[Drawing, Drawing]:
     """The constructed network and GoogLeNet, each with the block open."""
     pictures = tuple(drawing.draw(described(name), text, frozenset({block})) for name in (models.CONSTRUCTED, "googlenet"))
-    for title, picture in zip((text("The winner"), text("GoogLeNet")), pictures, strict=True):
+    for title, picture in zip((text("The constructed network"), text("GoogLeNet")), pictures, strict=True):
         st.markdown(f"**{title}**")
         graph.show(picture, f"trial {title}")
     return pictures[0], pictures[1]
 
 
 def downloads(text: Text, picture: Drawing) -> None:
-    """The winner as a graph, a drawing, a table of widths and a file of weights, which the first page takes back."""
+    """The constructed network as a graph, a drawing, a table of widths and a file of weights, which the first page takes back."""
     frame.download(text("Graph as GraphML"), architecture.graphml(described(models.CONSTRUCTED)), "constructed.graphml", "application/xml")
     frame.download(text("Drawing as SVG"), picture.svg, "constructed.svg", "image/svg+xml")
     frame.download(
