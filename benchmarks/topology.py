@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from inception_viz import models, trial
 from inception_viz.construction import Measured
-from inception_viz.networks import Block, Network, Table, table_of
+from inception_viz.tables import Block, Network, Table, table_of
 from inception_viz.trial import Data, Pictures, Run, Task
 from scripts import tiny_imagenet
 

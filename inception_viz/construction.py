@@ -14,7 +14,7 @@ from inception_viz.architecture import Architecture
 from inception_viz.clusters import DEFAULT, Clusters, find
 from inception_viz.correlations import Correlation, correlate
 from inception_viz.errors import VisitorError
-from inception_viz.networks import Block
+from inception_viz.tables import Block
 from inception_viz.text import message
 
 LAGS = (0, 1, 2)  # positions around a position that a 1x1, a 3x3 and a 5x5 convolution see

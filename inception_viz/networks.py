@@ -1,282 +1,170 @@
-"""Networks of Inception blocks built from a table of widths: a small GoogLeNet, a chain, Network-in-Network or a topology that was constructed.
+"""Networks and parts of networks that are built to be measured: chains, Inception blocks, well-known networks, and any network made wider."""
 
-A row of the table is a block; a width of 0 leaves its branch out, so that a chain is a table of blocks with a 3x3 branch only.
-"""
-
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
+import torchvision
 from torch import Tensor, nn
 
-STRIDE = 2
-WIDTHS = ("one", "reduce_three", "three", "reduce_five", "five", "pool")
+from inception_viz.architecture import Architecture
+
+SEED = 0
 
 
 @dataclass(frozen=True)
-class Block:
-    """The six widths of an Inception block (Table 1 of the paper), and in how many groups its 3x3 and 5x5 convolutions work.
+class Widths:
+    """The six widths of an Inception block, and what it reads: `inputs` channels on a map of `side` x `side` (paper, Table 1)."""
 
-    A reduction of 0 hands the block's input to the convolution as it is; any other width of 0 leaves the branch out. 0 groups: every channel is one
-    (a depthwise convolution, as wide as what it reads).
-    """
-
-    one: int = 0
-    reduce_three: int = 0
-    three: int = 0
-    reduce_five: int = 0
-    five: int = 0
-    pool: int = 0
-    groups_three: int = 1
-    groups_five: int = 1
+    inputs: int
+    side: int
+    one: int
+    reduce_three: int
+    three: int
+    reduce_five: int
+    five: int
+    pool: int
 
     @property
     def outputs(self) -> int:
         """Channels of the concatenated output."""
         return self.one + self.three + self.five + self.pool
 
-    def weights(self, inputs: int) -> int:
-        """Weights of the convolutions when `inputs` channels come in: times the positions of the map they are its multiply-accumulates."""
-        total = inputs * (self.one + self.pool)
-        for reduced, width, groups, kernel in (
-            (self.reduce_three, self.three, self.groups_three, 3),
-            (self.reduce_five, self.five, self.groups_five, 5),
-        ):
-            if width:
-                read = reduced or inputs
-                total += inputs * reduced + read * width * kernel**2 // (groups or read)
-        return total
 
-    def scaled(self, factor: float) -> "Block":
-        """Every width times `factor`, at least 1; what a grouped convolution reads and gives stays divisible by its groups."""
-
-        def times(name: str, unit: int) -> int:
-            width = getattr(self, name)
-            return max(1, round(factor * width / unit)) * unit if width else 0
-
-        three, five = max(self.groups_three, 1), max(self.groups_five, 1)
-        units = {"one": 1, "reduce_three": three, "three": three, "reduce_five": five, "five": five, "pool": 1}
-        widths = {name: times(name, unit) for name, unit in units.items()}
-        if self.three and not self.groups_three:
-            widths["three"] = widths["reduce_three"]
-        if self.five and not self.groups_five:
-            widths["five"] = widths["reduce_five"]
-        return replace(self, **widths)
-
-    def wider(self) -> Iterator["Block"]:
-        """The blocks that are one step (a channel, or one for each group) wider in one width."""
-        three, five = max(self.groups_three, 1), max(self.groups_five, 1)
-        units = {"one": 1, "reduce_three": three, "three": three, "reduce_five": five, "five": five, "pool": 1}
-        for name, unit in units.items():
-            changed = {name: getattr(self, name) + unit}
-            for size in ("three", "five"):
-                if not getattr(self, f"groups_{size}") and name.endswith(size):
-                    changed = {f"reduce_{size}": getattr(self, size) + 1, size: getattr(self, size) + 1}
-            if getattr(self, name):
-                yield replace(self, **changed)
+GOOGLENET = {
+    "3a": Widths(192, 28, 64, 96, 128, 16, 32, 32),
+    "3b": Widths(256, 28, 128, 128, 192, 32, 96, 64),
+    "4a": Widths(480, 14, 192, 96, 208, 16, 48, 64),
+    "4b": Widths(512, 14, 160, 112, 224, 24, 64, 64),
+    "4c": Widths(512, 14, 128, 128, 256, 24, 64, 64),
+    "4d": Widths(512, 14, 112, 144, 288, 32, 64, 64),
+    "4e": Widths(528, 14, 256, 160, 320, 32, 128, 128),
+    "5a": Widths(832, 7, 256, 160, 320, 32, 128, 128),
+    "5b": Widths(832, 7, 384, 192, 384, 48, 128, 128),
+}
 
 
-@dataclass(frozen=True)
-class Table:
-    """A network's table of widths: the stem's channels, and stages of blocks with a max pool of stride 2 before each but the first.
-
-    The stem is a 3x3 convolution of `stem_stride` on pictures of `side` x `side` pixels of `colours` channels, then (if `stem_pool`) a max pool.
-    """
-
-    stages: tuple[tuple[Block, ...], ...]
-    side: int
-    classes: int
-    stem: int = 16
-    stem_stride: int = 2
-    stem_pool: bool = True
-    colours: int = 3
-
-    @property
-    def blocks(self) -> tuple[Block, ...]:
-        """All rows in order."""
-        return tuple(block for stage in self.stages for block in stage)
-
-    def sides(self) -> tuple[int, ...]:
-        """The side of the map on which each block works."""
-        side = _halved(self.side, self.stem_stride)
-        side = _halved(side, STRIDE) if self.stem_pool else side
-        result = []
-        for number, stage in enumerate(self.stages):
-            side = _halved(side, STRIDE) if number else side
-            result += [side] * len(stage)
-        return tuple(result)
-
-    def inputs(self) -> tuple[int, ...]:
-        """How many channels each block reads."""
-        return (self.stem, *(block.outputs for block in self.blocks[:-1]))
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates of one picture, as PyTorch's counter counts them."""
-        stem = self.colours * 9 * self.stem * _halved(self.side, self.stem_stride) ** 2
-        rows = zip(self.blocks, self.inputs(), self.sides(), strict=True)
-        return stem + sum(block.weights(inputs) * side**2 for block, inputs, side in rows) + self.blocks[-1].outputs * self.classes
-
-    def told(self) -> dict:
-        """The table as plain values, which JSON holds and `Table.of` reads."""
-        return asdict(self)
-
-    @classmethod
-    def of(cls, told: Mapping) -> "Table":
-        """The table that `told` tells."""
-        stages = tuple(tuple(Block(**row) for row in stage) for stage in told["stages"])
-        return cls(**{**told, "stages": stages})
-
-    def with_blocks(self, blocks: tuple[Block, ...]) -> "Table":
-        """The same table with other rows, as many as before."""
-        rows = iter(blocks)
-        return replace(self, stages=tuple(tuple(next(rows) for _ in stage) for stage in self.stages))
+def scaled(widths: Widths, factor: float) -> Widths:
+    """All widths, the input's too, times `factor` (at least one channel each)."""
+    names = ("inputs", "one", "reduce_three", "three", "reduce_five", "five", "pool")
+    return replace(widths, **{name: max(1, round(factor * getattr(widths, name))) for name in names})
 
 
-def fitted(table: Table, budget: int) -> Table:
-    """The table with all widths scaled by one factor so that its multiply-accumulates come up to `budget` and not over it.
+class Branches(nn.Module):
+    """Branches that read the same input side by side; their outputs are concatenated."""
 
-    What rounding leaves is spent channel by channel. Raises ValueError if one channel everywhere is already too much.
-    """
-
-    def at(factor: float) -> Table:
-        return table.with_blocks(tuple(block.scaled(factor) for block in table.blocks))
-
-    low, high = 1e-6, 1.0
-    if at(low).macs > budget:
-        raise ValueError(f"{budget} MACs are too few: {at(low).macs} is the least")
-    while at(high).macs <= budget:
-        high *= 2
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (middle, high) if at(middle).macs <= budget else (low, middle)
-    best = at(low)
-    while better := next(_within(best, budget), None):
-        best = better
-    return best
-
-
-def _within(table: Table, budget: int) -> Iterator[Table]:
-    """The tables that are one step wider in one block and cost at most `budget`."""
-    rows = table.blocks
-    for number, row in enumerate(rows):
-        for wider in row.wider():
-            candidate = table.with_blocks((*rows[:number], wider, *rows[number + 1 :]))
-            if candidate.macs <= budget:
-                yield candidate
-
-
-def _halved(side: int, stride: int) -> int:
-    return -(-side // stride)
-
-
-class Convolution(nn.Module):
-    """A convolution without bias, batch norm, ReLU: torchvision's `BasicConv2d`, with groups."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
+    def __init__(self, *branches: nn.Module) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
-        self.bn = nn.BatchNorm2d(outputs)
-        self.relu = nn.ReLU(inplace=True)
+        self.branches = nn.ModuleList(branches)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`(N, inputs, H, W)` becomes `(N, outputs, H / stride, W / stride)`."""
-        return self.relu(self.bn(self.conv(x)))
+    def forward(self, inputs: Tensor) -> Tensor:
+        """`(N, C, H, W)` to `(N, channels of all branches, H, W)`."""
+        return torch.cat([branch(inputs) for branch in self.branches], 1)
 
 
-def _reduced(inputs: int, reduced: int, outputs: int, kernel: int, groups: int) -> nn.Module:
-    if not reduced:
-        return Convolution(inputs, outputs, kernel, groups=groups or inputs)
-    return nn.Sequential(Convolution(inputs, reduced, 1), Convolution(reduced, outputs, kernel, groups=groups or reduced))
+def _convolution(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False), nn.ReLU(inplace=True))
 
 
-class Inception(nn.Module):
-    """One block of a table; branches keep the names that torchvision's GoogLeNet gives them."""
-
-    def __init__(self, inputs: int, block: Block) -> None:
-        super().__init__()
-        b = block
-        if b.one:
-            self.branch1 = Convolution(inputs, b.one, 1)
-        if b.three:
-            self.branch2 = _reduced(inputs, b.reduce_three, b.three, 3, b.groups_three)
-        if b.five:
-            self.branch3 = _reduced(inputs, b.reduce_five, b.five, 5, b.groups_five)
-        if b.pool:
-            self.branch4 = nn.Sequential(nn.MaxPool2d(3, stride=1, padding=1), Convolution(inputs, b.pool, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`(N, inputs, H, W)` becomes `(N, outputs, H, W)`: the branches side by side."""
-        branches = [branch(x) for branch in self.children()]
-        return torch.cat(branches, 1) if len(branches) > 1 else branches[0]
+def block(widths: Widths, five: int = 5) -> nn.Module:
+    """An Inception block with 1x1 reductions (paper, Figure 2b); `five=3` gives torchvision's, whose "5x5" is a 3x3."""
+    w = widths
+    return Branches(
+        _convolution(w.inputs, w.one, 1),
+        nn.Sequential(_convolution(w.inputs, w.reduce_three, 1), _convolution(w.reduce_three, w.three, 3)),
+        nn.Sequential(_convolution(w.inputs, w.reduce_five, 1), _convolution(w.reduce_five, w.five, five)),
+        nn.Sequential(nn.MaxPool2d(3, 1, 1), _convolution(w.inputs, w.pool, 1)),
+    )
 
 
-class Network(nn.Module):
-    """The network of a table: stem, blocks named as in GoogLeNet (inception3a, ...), global average pool, linear layer."""
-
-    def __init__(self, table: Table) -> None:
-        super().__init__()
-        self.conv1 = Convolution(table.colours, table.stem, 3, table.stem_stride)
-        self.order = []
-        if table.stem_pool:
-            self.maxpool1 = nn.MaxPool2d(3, stride=STRIDE, padding=1)
-            self.order.append("maxpool1")
-        inputs = table.stem
-        for number, stage in enumerate(table.stages, start=3):
-            if number > 3:
-                self.add_module(f"maxpool{number}", nn.MaxPool2d(3, stride=STRIDE, padding=1))
-                self.order.append(f"maxpool{number}")
-            for letter, block in zip("abcdefghijklmnopqrstuvwxyz", stage, strict=False):
-                self.add_module(f"inception{number}{letter}", Inception(inputs, block))
-                self.order.append(f"inception{number}{letter}")
-                inputs = block.outputs
-        self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(inputs, table.classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Pictures `(N, colours, side, side)` become logits `(N, classes)`."""
-        x = self.conv1(x)
-        for name in self.order:
-            x = getattr(self, name)(x)
-        return self.fc(torch.flatten(self.avgpool(x), 1))
+def naive_block(widths: Widths, five: int = 5) -> nn.Module:
+    """The naive block (paper, Figure 2a): no reductions, and a pool branch that hands all its input channels on."""
+    w = widths
+    kernels = ((w.one, 1), (w.three, 3), (w.five, five))
+    return Branches(*(_convolution(w.inputs, outputs, kernel) for outputs, kernel in kernels), nn.MaxPool2d(3, 1, 1))
 
 
-_BLOCK = re.compile(r"inception(\d+)([a-z])\.(branch[1-4](?:\.[01])?)\.conv\.weight")
+def chain(width: int, depth: int, kernel: int = 3) -> nn.Module:
+    """`depth` convolutions of `width` channels, one after the other."""
+    return nn.Sequential(*(nn.Conv2d(width, width, kernel, padding=kernel // 2, bias=False) for _ in range(depth)))
 
 
-def table_of(shapes: Mapping[str, torch.Size], like: Table) -> Table:
-    """The table of the network whose parameters have these shapes; what shapes don't tell (side, stem's stride and pool) is as in `like`.
+def network_in_network(classes: int = 1000) -> nn.Sequential:
+    """The ImageNet network of Lin, Chen & Yan, "Network in Network" (2013): convolutions each followed by two 1x1 ones, and global average pooling."""
 
-    Raises ValueError if they are not those of a network of blocks.
-    """
-    found: dict[int, dict[str, dict[str, torch.Size]]] = {}
-    for name, shape in shapes.items():
-        if match := _BLOCK.fullmatch(name):
-            number, letter, branch = match.groups()
-            found.setdefault(int(number), {}).setdefault(letter, {})[branch] = shape
-    stem, last = shapes.get("conv1.conv.weight"), shapes.get("fc.weight")
-    if (
-        not found
-        or stem is None
-        or last is None
-        or {len(stem), *(len(s) for b in found.values() for c in b.values() for s in c.values())} != {4}
-    ):
-        raise ValueError("these are not the parameters of a network of blocks")
-    stages = tuple(tuple(_block_of(branches) for _, branches in sorted(stage.items())) for _, stage in sorted(found.items()))
-    return replace(like, stages=stages, classes=int(last[0]), stem=int(stem[0]), colours=int(stem[1]))
+    def stage(inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0, last: int | None = None) -> list[nn.Module]:
+        convolutions = (
+            nn.Conv2d(inputs, outputs, kernel, stride, padding),
+            nn.Conv2d(outputs, outputs, 1),
+            nn.Conv2d(outputs, last or outputs, 1),
+        )
+        return [layer for convolution in convolutions for layer in (convolution, nn.ReLU())]
+
+    def pool() -> nn.Module:
+        return nn.MaxPool2d(3, stride=2, ceil_mode=True)
+
+    return nn.Sequential(
+        *stage(3, 96, 11, stride=4), pool(),
+        *stage(96, 256, 5, padding=2), pool(),
+        *stage(256, 384, 3, padding=1), pool(),
+        nn.Dropout(0.5),
+        *stage(384, 1024, 3, last=classes, padding=1),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+    )  # fmt: skip
 
 
-def _block_of(branches: Mapping[str, torch.Size]) -> Block:
-    def width(name: str) -> int:
-        return int(branches[name][0]) if name in branches else 0
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
+    "GoogLeNet": (lambda: torchvision.models.GoogLeNet(aux_logits=False, init_weights=False), 224),
+    "Inception v3": (lambda: torchvision.models.Inception3(aux_logits=False, init_weights=False), 299),
+    "AlexNet": (torchvision.models.alexnet, 224),
+    "VGG-16": (torchvision.models.vgg16, 224),
+    "Network in Network": (network_in_network, 224),
+}
 
-    def convolved(name: str) -> tuple[int, int, int]:
-        """Reduction, width, groups."""
-        reduced, own = (width(f"{name}.0"), f"{name}.1") if f"{name}.1" in branches else (0, name)
-        read = int(branches[own][1]) if own in branches else 1
-        return reduced, width(own), reduced // read if reduced and read else 1
 
-    (reduce_three, three, groups_three), (reduce_five, five, groups_five) = convolved("branch2"), convolved("branch3")
-    pool = width("branch4.1")
-    return Block(width("branch1"), reduce_three, three, reduce_five, five, pool, groups_three, groups_five)
+def hollow(build: Callable[[], nn.Module]) -> nn.Module:
+    """What `build` builds, without values: shapes and costs can be told, nothing can be computed."""
+    with torch.device("meta"):
+        return build().eval().requires_grad_(False)
+
+
+def filled(network: nn.Module, device: torch.device) -> nn.Module:
+    """A hollow network on a device with random values in it: nothing to predict with, but it takes the time that trained ones take."""
+    real = copy.deepcopy(network).to_empty(device=device)
+    generator = torch.Generator(device).manual_seed(SEED)
+    for name, tensor in real.state_dict().items():
+        if tensor.ndim > 1:
+            bound = (3 / tensor[0].numel()) ** 0.5
+            tensor.uniform_(-bound, bound, generator=generator)
+        else:
+            tensor.fill_(1 if name.endswith(("running_var", "weight")) else 0)
+    return real.to(memory_format=torch.channels_last)
+
+
+def wider(network: nn.Module, described: Architecture, factor: float) -> nn.Module:
+    """The same network, hollow, every width times `factor` (at least one channel), but for the picture's and the classes'; `described` is its architecture."""
+    made = copy.deepcopy(network).to("meta")
+    for name, layer in _wider_layers(made, described, factor):
+        made.set_submodule(name, layer)
+    return made.eval().requires_grad_(False)
+
+
+def _wider_layers(network: nn.Module, described: Architecture, factor: float) -> Iterator[tuple[str, nn.Module]]:
+    channels: dict[str, int] = {}
+    for node, facts in described.graph.nodes(data=True):
+        read = [channels[source] for source in described.graph.predecessors(node)]
+        channels[node] = sum(read) if facts["operation"] == "concatenate" else read[0] if read else facts["shape"][0]
+        if facts["operation"] not in ("convolution", "batch norm", "linear"):
+            continue
+        layer = network.get_submodule(node)
+        with torch.device("meta"):
+            if isinstance(layer, nn.Conv2d):
+                channels[node] = max(1, round(factor * layer.out_channels))
+                options = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+                yield node, nn.Conv2d(read[0], channels[node], *options, bias=layer.bias is not None)  # type: ignore[arg-type]
+            elif isinstance(layer, nn.Linear):
+                channels[node] = layer.out_features
+                yield node, nn.Linear(read[0], layer.out_features)
+            else:
+                yield node, nn.BatchNorm2d(read[0], eps=layer.eps)  # type: ignore[arg-type]

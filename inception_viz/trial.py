@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from inception_viz.construction import Measured, measured
-from inception_viz.cost import GOOGLENET
 from inception_viz.models import ASSETS, initialise
-from inception_viz.networks import WIDTHS, Block, Network, Table, fitted
+from inception_viz.networks import GOOGLENET
+from inception_viz.tables import WIDTHS, Block, Network, Table, fitted
 from inception_viz.text import message
 
 RESULTS = ASSETS / "topology-trial.json"

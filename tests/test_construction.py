@@ -12,8 +12,9 @@ from inception_viz.architecture import describe_network
 from inception_viz.clusters import Clusters
 from inception_viz.construction import Plan, Reach
 from inception_viz.correlations import correlate
-from inception_viz.cost import GOOGLENET, counted
-from inception_viz.networks import Block
+from inception_viz.cost import counted
+from inception_viz.networks import GOOGLENET
+from inception_viz.tables import Block
 
 
 def planted(kernel: int, clusters: int = 3, each: int = 4, pictures: int = 12, side: int = 24) -> torch.Tensor:

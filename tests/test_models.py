@@ -25,7 +25,7 @@ from inception_viz import images, models, weights
 from inception_viz.activations import capture
 from inception_viz.architecture import describe
 from inception_viz.errors import UnknownChoice
-from inception_viz.networks import Block, Network, Table
+from inception_viz.tables import Block, Network, Table
 from tests.conftest import BODY, HASH, looking_at
 
 DATA = Path(__file__).parent.parent.parent / "shared" / "data" / "tiny-imagenet-200"

@@ -1,96 +1,82 @@
-"""Networks of tables: what they cost is what PyTorch counts, budgets are kept, and a table is found again in its network's shapes."""
+"""Networks that are built to be measured are those that they are called after."""
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+import torchvision
 
-from inception_viz.architecture import describe_network
-from inception_viz.cost import GOOGLENET, block, counted
-from inception_viz.networks import WIDTHS, Block, Network, Table, fitted, table_of
-
-GROUPED = Block(4, 6, 8, 4, 4, 3, groups_three=2, groups_five=4)
-ALONE = Block(2, 5, 5, 3, 3, 2, groups_three=0, groups_five=0)
-CHAIN = Block(three=7)
+from inception_viz import cost, networks
+from inception_viz.architecture import describe
+from inception_viz.models import Model
 
 
-def table(*rows: Block, **stem: int) -> Table:
-    return Table((rows[:1], rows[1:]), side=16, classes=5, stem=6, **stem)
+@pytest.mark.parametrize("name", ["3a", "5b"])
+def test_blocks_have_the_cost_that_is_told(name: str) -> None:
+    widths = networks.GOOGLENET[name]
+    for build, told in ((networks.block, cost.block), (networks.naive_block, cost.naive_block)):
+        for five in (3, 5):
+            network = networks.hollow(lambda build=build, five=five: build(widths, five))
+            assert sum(p.numel() for p in network.parameters()) == told(widths, five).parameters
+            with torch.device("meta"), torch.utils.flop_counter.FlopCounterMode(display=False) as counter:
+                network(torch.zeros(1, widths.inputs, widths.side, widths.side))
+            assert counter.get_total_flops() // 2 == told(widths, five).macs
 
 
-@pytest.mark.parametrize("stem", [{}, {"stem_stride": 1, "stem_pool": False, "colours": 1}])
-def test_a_table_counts_as_pytorch_does(stem: dict) -> None:
-    made = table(GROUPED, ALONE, CHAIN, **stem)
+def test_the_reduced_block_gives_its_outputs_and_the_naive_one_hands_its_inputs_on() -> None:
+    widths = networks.Widths(6, 4, 1, 2, 3, 2, 2, 5)
+    inputs = torch.randn(1, 6, 4, 4, generator=torch.Generator().manual_seed(0))
+    assert networks.block(widths)(inputs).shape == (1, widths.outputs, 4, 4)
+    naive = networks.naive_block(widths)(inputs)
+    assert naive.shape == (1, 1 + 3 + 2 + 6, 4, 4)
+    assert torch.equal(naive[:, -6:], torch.nn.functional.max_pool2d(inputs, 3, 1, 1))
+
+
+def test_torchvisions_blocks_are_those_of_the_table(googlenet: Model) -> None:
+    """Its nine blocks have the paper's widths, but for the 5x5 that is a 3x3."""
+    for block in describe(googlenet).blocks:
+        module = googlenet.network.get_submodule(block.module)
+        convolutions = [m for m in module.modules() if isinstance(m, torch.nn.Conv2d)]
+        assert sum(m.weight.numel() for m in convolutions) == cost.block(networks.GOOGLENET[block.name], five=3).parameters
+
+
+@pytest.mark.parametrize("fixture", ["googlenet", "inception_v3"])
+def test_a_network_made_wider_by_one_is_the_same(fixture: str, request: pytest.FixtureRequest) -> None:
+    model: Model = request.getfixturevalue(fixture)
+    same = networks.wider(model.network, describe(model), 1.0)
+    assert {k: v.shape for k, v in same.state_dict().items()} == {k: v.shape for k, v in model.network.state_dict().items()}
+    assert next(model.network.parameters()).device.type == "cpu"
+
+
+@pytest.mark.parametrize(("factor", "power"), [(0.3, None), (2.0, 2.0)])
+def test_a_wider_network_runs_and_costs_about_the_square(googlenet: Model, factor: float, power: float | None) -> None:
+    wider = networks.wider(googlenet.network, describe(googlenet), factor)
+    real = networks.filled(wider, torch.device("cpu"))
+    inputs = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert real(inputs).isfinite().all()
+    if power:
+        macs = [cost.counted(n, 64).macs for n in (networks.wider(googlenet.network, describe(googlenet), 1.0), wider)]
+        assert 1.8 < cost.exponent([1, factor], macs) < power
+
+
+def test_filling_draws_from_its_own_seed() -> None:
+    network = networks.hollow(lambda: networks.chain(4, 2))
+    before = torch.get_rng_state()
+    one, two = (networks.filled(network, torch.device("cpu")).state_dict() for _ in range(2))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert next(network.parameters()).is_meta  # the plan itself holds no memory
+
+
+def test_alexnet_has_its_published_receptive_field() -> None:
+    """195 pixels for AlexNet and 212 for VGG-16 after their last pooling (Araujo, Norris & Sim, 2019, Distill)."""
+    assert cost.field("AlexNet") == 195
+    assert cost.field("VGG-16") == 212
+
+
+def test_network_in_network_ends_in_classes() -> None:
+    network = networks.hollow(networks.network_in_network)
     with torch.device("meta"):
-        network = Network(made)
-    if made.colours == 3:
-        assert made.macs == counted(network, made.side).macs
-    assert made.macs == describe_macs(network, made)
-
-
-def describe_macs(network: Network, made: Table) -> int:
-    """Counted layer by layer from the shapes that come out of the layers."""
-    real = Network(made)
-    total = 0
-
-    def count(layer: torch.nn.Module, _: object, output: torch.Tensor) -> None:
-        nonlocal total
-        total += layer.weight.numel() * (output.shape[2] * output.shape[3] if output.ndim == 4 else 1)  # type: ignore[operator,union-attr]
-
-    for layer in real.modules():
-        if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
-            layer.register_forward_hook(count)
-    real.eval()(torch.zeros(1, made.colours, made.side, made.side))
-    return total
-
-
-@pytest.mark.parametrize("name", GOOGLENET)
-def test_googlenets_blocks_cost_what_the_paper_says(name: str) -> None:
-    widths = GOOGLENET[name]
-    row = Block(*(getattr(widths, width) for width in WIDTHS))
-    assert row.weights(widths.inputs) * widths.side**2 == block(widths).macs
-
-
-@settings(max_examples=25, deadline=None)
-@given(
-    budget=st.integers(300_000, 3_000_000),
-    widths=st.lists(st.integers(8, 200), min_size=6, max_size=6),
-    groups=st.sampled_from([0, 1, 2, 4, 8]),
-)
-def test_a_budget_is_kept_and_used_up(budget: int, widths: list[int], groups: int) -> None:
-    if groups == 0:
-        widths[1], widths[3] = widths[2], widths[4]
-    unit = max(groups, 1)
-    even = [w if i in (0, 5) else -(-w // unit) * unit for i, w in enumerate(widths)]
-    row = Block(*even, groups_three=groups, groups_five=groups)
-    found = fitted(table(row, row, row, row), budget)
-    assert 0.97 * budget <= found.macs <= budget
-    for made in found.blocks:
-        assert made.three % unit == made.reduce_three % unit == made.five % unit == made.reduce_five % unit == 0
-
-
-def test_a_budget_below_the_least_is_refused() -> None:
-    with pytest.raises(ValueError, match="too few"):
-        fitted(table(GROUPED, GROUPED), 100)
-
-
-def test_a_table_is_found_again_in_the_shapes_of_its_network() -> None:
-    made = table(GROUPED, ALONE, CHAIN)
-    shapes = {name: value.shape for name, value in Network(made).state_dict().items()}
-    found = table_of(shapes, table(CHAIN, CHAIN))
-    assert found.macs == made.macs
-    assert {n: v.shape for n, v in Network(found).state_dict().items()} == shapes
-    assert Table.of(made.told()) == made
-
-
-def test_other_networks_shapes_are_no_table() -> None:
-    with pytest.raises(ValueError, match="not the parameters"):
-        table_of({"fc.weight": torch.Size((3, 4))}, table(CHAIN, CHAIN))
-
-
-def test_branches_have_googlenets_names() -> None:
-    found = describe_network(Network(table(GROUPED, ALONE)), 16)
-    assert [b.name for b in found.blocks] == ["3a", "4a"]
-    assert [b.name for b in found.blocks[0].branches] == ["1x1", "3x3", "5x5", "pool"]
-    assert not any(b.note for b in found.blocks[0].branches)
-    assert found.macs == table(GROUPED, ALONE).macs
+        assert network(torch.zeros(2, 3, 224, 224)).shape == (2, 1000)
+    assert (
+        sum(p.numel() for p in network.parameters()) < sum(p.numel() for p in networks.hollow(torchvision.models.alexnet).parameters()) / 8
+    )

@@ -11,7 +11,7 @@ from scipy import stats
 
 from benchmarks import topology
 from inception_viz import models, trial
-from inception_viz.networks import Block
+from inception_viz.tables import Block
 from inception_viz.trial import DIGITS, Pictures, Recipe, Results, Run
 
 QUICK = Recipe(epochs=1, batch=20, rate=0.1, shift=1, mirror=True)

@@ -86,8 +86,11 @@ class _Run:
     `waiting` holds a Job for each who waits, `left` for each whose page has gone and may ask again; `deserted` says since when nobody waits.
     """
 
-    def __init__(self, key: Hashable, work: Work, smaller: Work | None, evaluations: int, wanted: Callable[["_Run"], bool]) -> None:
-        self.key, self.work, self.smaller = key, work, smaller
+    def __init__(
+        self, key: Hashable, work: Work, smaller: Work | None, evaluations: int, wanted: Callable[["_Run"], bool], in_turns: bool = False
+    ) -> None:
+        self.key, self.work, self.smaller, self.in_turns = key, work, smaller, in_turns
+        self.begun: Generator[float, None, Any] | None = None
         self.progress = Progress(evaluations, lambda: wanted(self))
         self.waiting: set[Job] = set()
         self.left: set[Job] = set()
@@ -244,18 +247,32 @@ class Engine:
         """Bytes of all results that are remembered."""
         return self._held
 
-    def submit(self, session: str, slot: str, key: Hashable, work: Work, evaluations: int = 1, smaller: Work | None = None) -> Job[Result]:
+    def submit(
+        self,
+        session: str,
+        slot: str,
+        key: Hashable,
+        work: Work,
+        evaluations: int = 1,
+        smaller: Work | None = None,
+        in_turns: bool = False,
+    ) -> Job[Result]:
         """Queue `work`, or join the run that does the same already; what the session still wanted in this slot is given up.
 
         `work` returns its result, or is a generator that yields how far it is (0 to 1) and returns it. Where it runs out of memory, `smaller`
-        is run instead, once. Raises Busy if the queue is full.
+        is run instead, once. A generator that leaves nothing on the network while it yields may run `in_turns`: wherever it yields, whoever else
+        waits comes first, so that minutes of work hold nobody up for longer than a step. Raises Busy if the queue is full.
         """
         with self._changed:
             if self._closed:
                 raise Cancelled()
             self._give_up(session, slot, but=key)
             self._clear_deserted()
-            run = self._remembered(key) or self._joinable(key) or self._queued(_Run(key, work, smaller, evaluations, self._is_wanted))
+            run = (
+                self._remembered(key)
+                or self._joinable(key)
+                or self._queued(_Run(key, work, smaller, evaluations, self._is_wanted, in_turns))
+            )
             job: Job[Result] = Job(self, run, session, slot)
             if not run.done.is_set():
                 run.left -= {before for before in run.left if (before.session, before.slot) == (session, slot)}
@@ -352,6 +369,9 @@ class Engine:
             self._end(run, Answer(error=Cancelled()))
 
     def _end(self, run: _Run, answer: Answer) -> None:
+        if run.begun is not None and run is not self._running:
+            run.begun.close()
+        run.begun = None
         run.answer = answer
         run.done.set()
 
@@ -371,17 +391,41 @@ class Engine:
         answer = self._answer(run)
         with self._changed:
             self._running = None
+            if answer is None:
+                self._go_on_later(run)
+                return True
             if answer.error is None:
                 self._remember(run.key, answer)
             self._end(run, answer)
         return True
 
-    def _answer(self, run: _Run) -> Answer:
-        """Never raises: the owner must live on, whatever the work does."""
-        self.runs += 1
+    def _go_on_later(self, run: _Run) -> None:
+        if self._closed or run.progress.stopped.is_set():
+            self._end(run, Answer(error=Cancelled()))
+        else:
+            self._queue.append(run)
+
+    def _turn(self, run: _Run) -> Answer | None:
+        """Drive a run that yields until it ends, or until somebody else waits: then None."""
+        run.progress.check()
+        run.begun = run.begun or run.work(run.progress)
+        try:
+            while True:
+                run.progress.set(next(run.begun))
+                if self._queue:
+                    return None
+        except StopIteration as end:
+            return Answer(end.value)
+        except BaseException:
+            run.begun.close()
+            raise
+
+    def _answer(self, run: _Run) -> Answer | None:
+        """How the run ended, or None if it goes on later. Never raises: the owner must live on, whatever the work does."""
+        self.runs += run.begun is None
         started = time.monotonic()
         try:
-            return Answer(_drive(run.work, run.progress))
+            return self._turn(run) if run.in_turns else Answer(_drive(run.work, run.progress))
         except VisitorError as error:
             return Answer(error=error)
         except BaseException as error:

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from inception_viz.construction import KERNELS, Reach
 from inception_viz.figures import colours
-from inception_viz.networks import WIDTHS, Block
+from inception_viz.tables import WIDTHS, Block
 from inception_viz.text import Text, message
 
 NAMES: Mapping[str, tuple[str, str]] = {  # the words for each width, and the branch whose colour it has

@@ -15,7 +15,7 @@ from inception_viz.engine.local import Progress
 from inception_viz.errors import VisitorError
 from inception_viz.figures.architecture import short
 from inception_viz.models import Model
-from inception_viz.networks import WIDTHS, Block
+from inception_viz.tables import WIDTHS, Block
 from inception_viz.text import Text
 from pages.shell import controls, results, session
 
