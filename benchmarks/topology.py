@@ -24,7 +24,7 @@ from inception_viz.tables import Block, Network, Table, table_of
 from inception_viz.trial import Data, Pictures, Run, Task
 from scripts import tiny_imagenet
 
-SEEDS, CHOOSING = range(10), 100  # seeds of the report, and the first of those for choosing
+SEEDS, CHOOSING = range(trial.SEEDS), 100  # seeds of the report, and the first of those for choosing
 SHIPPED = (trial.HALVED, trial.CLUSTERED)  # the first that is there comes with the project, with its weights
 EACH, HELD = 150, 50  # training pictures of a class, and those held out for choosing
 

@@ -23,6 +23,7 @@ from inception_viz.tables import WIDTHS, Block, Network, Table, fitted
 from inception_viz.text import message
 
 RESULTS = ASSETS / "topology-trial.json"
+SEEDS = 10  # paired seeds that a verdict needs
 
 
 @dataclass(frozen=True)

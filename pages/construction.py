@@ -30,7 +30,7 @@ blocks = {text("constructed"): block} | ({text("the architects’ {name}", name=
 blocks |= {text("from the untrained twin"): construction.fitted(text, twin.plan, side, budget)}
 frame.show(drawing.widths(blocks, text), f"construction-widths-{name}")
 construction.table(text, blocks, plan.inputs, side, drawing.NAMES)
-st.caption(text("At equal cost the trial found these widths no better than others: see the page “Trial”."))
+st.caption(text("Whether such a block is better at equal cost is asked on the page “Trial”."))
 frame.download(text("Block as PyTorch code"), library.code(block, plan.inputs, side), "constructed.py", "text/x-python")
 with st.expander(text("The code")):
     st.code(library.code(block, plan.inputs, side), language="python")

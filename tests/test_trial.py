@@ -158,7 +158,8 @@ def test_what_came_with_the_project_is_a_trial() -> None:
     results = trial.committed()
     for task, budget in results.kinds():
         lines = results.lines(task, budget)
-        assert {"hand", "random"} <= {line.topology for line in lines}
+        assert {line.topology for line in lines} <= set(trial.TOPOLOGIES)
+        assert all(0 < line.accuracy <= 1 and line.n <= trial.SEEDS for line in lines)
     assert all(0.97 * run.budget <= run.macs <= run.budget for run in results.runs)
     assert len({(r.task, r.budget, r.topology, r.seed) for r in results.runs}) == len(results.runs)
 

@@ -22,7 +22,7 @@ PATTERNS = ("", "/", ".")
 
 def reach(found: Reach, text: Text) -> go.Figure:
     """What a 1x1, a 3x3 and a 5x5 have to cover of each cluster, as shares of its correlation, the largest cluster first."""
-    names = [text("cluster {n}: {channels}", n=k + 1, channels=int(size)) for k, size in enumerate(found.sizes)]
+    names = [text("cluster {n}", n=k + 1) for k in range(len(found.sizes))]
     figure = go.Figure()
     for index, kernel in enumerate(KERNELS):
         hover = "%{y} · " + text.isolated(kernel) + ": %{x:.0%} (r1 = %{customdata[0]:.2f}, r2 = %{customdata[1]:.2f})<extra></extra>"

@@ -19,16 +19,16 @@ def differences(lines: Sequence[Line], text: Text) -> go.Figure:
     names = [text(TOPOLOGIES[line.topology]) for line in lines]
     figure = go.Figure()
     figure.add_vline(x=0, line={"color": colours.NEUTRAL, "width": 1})
-    for words, (field, colour, symbol) in AGAINST.items():
+    for offset, (words, (field, colour, symbol)) in zip((-0.14, 0.14), AGAINST.items(), strict=True):
         found: list[Interval] = [getattr(line, field) for line in lines]
         figure.add_scatter(
-            x=[100 * i.mean for i in found], y=names, mode="markers", name=text(words), marker={"color": colour, "size": 10, "symbol": symbol},
+            x=[100 * i.mean for i in found], y=[row + offset for row in range(len(names))], mode="markers", name=text(words), customdata=names, marker={"color": colour, "size": 10, "symbol": symbol},
             error_x={"type": "data", "symmetric": False, "array": [100 * (i.high - i.mean) for i in found],
                      "arrayminus": [100 * (i.mean - i.low) for i in found], "color": colour, "thickness": 2, "width": 5},
-            hovertemplate="%{y}: %{x:+.1f}<extra>" + text(words) + "</extra>",
+            hovertemplate="%{customdata}: %{x:+.1f}<extra>" + text(words) + "</extra>",
         )  # fmt: skip
     figure.update_xaxes(title=text("percentage points of accuracy"), zeroline=False)
-    figure.update_layout(scattermode="group")
     colours.plain(figure, 120 + 44 * len(names))
     colours.name_rows(figure, names, text.direction == "rtl")
+    figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names, showgrid=True)
     return figure

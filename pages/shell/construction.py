@@ -65,7 +65,7 @@ def _share(name: str, text: Text, label: str, value: float) -> float:
 def overridden(text: Text, measured: Measured) -> Plan:
     """The plan with whatever the visitor puts in the place of what was measured; the shares of the three kernels are made to sum to one."""
     plan = measured.plan
-    columns = st.columns(6)
+    columns = [*st.columns(3), *st.columns(3)]
     shares = []
     for column, kernel, share in zip(columns, library.KERNELS, plan.shares, strict=False):
         with column:

@@ -58,6 +58,9 @@ def table(text: Text, lines: list[Line]) -> None:
 def verdict(text: Text, found: Results) -> None:
     """What may be said of every topology built from statistics: where it beats hand and random, and where it doesn't."""
     every = found.kinds()
+    least = min(line.n for k in every for line in found.lines(*k))
+    if least < library.SEEDS:
+        st.warning(text("Only {n} of {all} seeds are in for some of the topologies: too few for a verdict.", n=least, all=library.SEEDS))
     for name in (library.CONSTRUCTED, library.CLUSTERED, library.HALVED):
         won = found.better(name)
         tried = [k for k in every if found.accuracies(*k, name)]
