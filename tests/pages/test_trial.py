@@ -17,9 +17,9 @@ def test_a_step_can_be_overridden(visit: Visit) -> None:
     next(box for box in at.selectbox if box.label == "Kept by a reduction").select(100).run()
     assert not at.exception
     after = at.table[0].value
-    assert list(after["Groups"])[0] == 4
-    assert list(after["reduce 3x3"])[0] == list(after["3x3"])[0]
-    assert list(before["1x1"])[1] == list(after["1x1"])[1]  # the architects' own stays
+    assert after["Groups"].iloc[0] == 4
+    assert after["reduce 3x3"].iloc[0] == after["3x3"].iloc[0]
+    assert before["1x1"].iloc[1] == after["1x1"].iloc[1]  # the architects' own stays
 
 
 def test_a_small_trial_runs_here(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,7 +29,7 @@ def test_a_small_trial_runs_here(visit: Visit, monkeypatch: pytest.MonkeyPatch) 
     at.toggle[0].set_value(True).run()
     assert not at.exception
     assert len(at.table) == tables + 1
-    assert list(at.table[tables - 1 + 1].value["Seeds"]) == [2, 2, 2]
+    assert list(at.table[-1].value["Seeds"]) == [2, 2, 2]
 
 
 @pytest.mark.parametrize("word", [w for w in PAGES if w not in ("home", "trial", "cost", "overfitting")])
