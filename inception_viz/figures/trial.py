@@ -22,7 +22,8 @@ def differences(lines: Sequence[Line], text: Text) -> go.Figure:
     for offset, (words, (field, colour, symbol)) in zip((-0.14, 0.14), AGAINST.items(), strict=True):
         found: list[Interval] = [getattr(line, field) for line in lines]
         figure.add_scatter(
-            x=[100 * i.mean for i in found], y=[row + offset for row in range(len(names))], mode="markers", name=text(words), customdata=names, marker={"color": colour, "size": 10, "symbol": symbol},
+            x=[100 * i.mean for i in found], y=[row + offset for row in range(len(names))], mode="markers", name=text(words), customdata=names,
+            marker={"color": colour, "size": 10, "symbol": symbol},
             error_x={"type": "data", "symmetric": False, "array": [100 * (i.high - i.mean) for i in found],
                      "arrayminus": [100 * (i.mean - i.low) for i in found], "color": colour, "thickness": 2, "width": 5},
             hovertemplate="%{customdata}: %{x:+.1f}<extra>" + text(words) + "</extra>",
