@@ -130,6 +130,20 @@ PAGES: dict[str, Page] = {
         message("Two answers side by side: two pictures, two classes, two networks, or one network before and after it was trained."),
         message("Compare two states of training: do the same channels still fire together, or were the clusters made anew?"),
     ),
+    "construction": Page(
+        "pages/construction.py",
+        message("Construct"),
+        message("From the correlations of a layer to the block that should follow: the principle of Section 3 of the paper, as a tool."),
+        message(
+            "Compare the block with the untrained twin’s: how much of it was learnt, and how much does the architecture alone suggest?"
+        ),
+    ),
+    "trial": Page(
+        "pages/trial.py",
+        message("Trial"),
+        message("Do topologies built from statistics beat those made by hand or by lot? Small networks, trained at equal cost, answer."),
+        message("Run the small trial with two seeds, then with five: which differences were only chance?"),
+    ),
 }
 
 _DIRECTION = """export default function({data}) {

@@ -26,6 +26,8 @@ FIGURES = {
     "coincidence": 1,
     "flows": 0,
     "comparisons": 5,
+    "construction": 2,
+    "trial": 1,
 }
 BOTH = pytest.mark.parametrize("language", LANGUAGES)
 
