@@ -70,7 +70,10 @@ class Setting:
         within(message("Layers of connections"), self.layers, 1, MOST_LAYERS)
         within(message("Samples"), self.samples, 10, MOST_SAMPLES)
         within(message("Share that fires at the top"), self.density, 0.0005, 0.5)
-        for found, kind, allowed in ((self.weights, message("kind of weights"), WEIGHTS), (self.wiring, message("kind of wiring"), WIRINGS)):
+        for found, kind, allowed in (
+            (self.weights, message("kind of weights"), WEIGHTS),
+            (self.wiring, message("kind of wiring"), WIRINGS),
+        ):
             if found not in allowed:
                 raise UnknownChoice(found=found, kind=kind, allowed=", ".join(allowed))
         allow(BYTES_A_CELL * self.units * self.samples)
@@ -374,7 +377,7 @@ def recover_layer(firing: sparse.csr_array, tick: Tick = no_tick) -> Layer:
         encoded = encode(firing, positive, negative, density, tick)
         rest = unexplained(firing, positive, encoded.firing)
         positive = _different(settled(firing, positive, encoded, density))
-        more = overlooked(rest, positive, density, tick) if round_ < ROUNDS else loners(rest, density)
+        more = overlooked(rest, positive, density, tick) if round_ < ROUNDS else loners(rest, density) if found else []
         positive = _different(sparse.vstack([positive, _membership(more, units)], format="csr"))
         negative = speak_against(firing, positive, encode(firing, positive, None, density, tick).firing)
     positive, fires = _firing(positive, encode(firing, positive, negative, density, tick).firing, RARE * density * samples)
@@ -448,13 +451,16 @@ def _match(recovered: sparse.csr_array, planted: sparse.csr_array) -> Array:
     return match
 
 
-def _placed(edges: sparse.csr_array, parents: Array, children: Array, shape: tuple[int, int]) -> tuple[Array, int]:
-    """Recovered edges with the planted numbers of both ends, `shape` bool, and how many have no such place."""
+def _placed(edges: sparse.csr_array, parents: Array, children: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
+    """Recovered edges with the planted numbers of both ends, `shape` bool, and for each planted child how many more have no such parent, `(children + 1,)`.
+
+    The last count is that of edges without such a child.
+    """
     rows, columns = edges.nonzero()
     known = (parents[rows] >= 0) & (children[columns] >= 0)
     placed = np.zeros(shape, bool)
     placed[parents[rows[known]], children[columns[known]]] = True
-    return placed, int((~known).sum())
+    return placed, np.bincount(children[columns[~known]] % (shape[1] + 1), minlength=shape[1] + 1)
 
 
 def _share(part: int, whole: int) -> float:
@@ -472,11 +478,11 @@ def score(layer: Layer, weights: sparse.csr_array, children: Array) -> Score:
     negative, lost = _placed(layer.negative, match, children, planted.shape)
     right, wrong = positive & (planted > 0), negative & (planted < 0)
     return Score(
-        _share(int(right.sum()), int(positive.sum()) + astray),
+        _share(int(right.sum()), int(positive.sum() + astray.sum())),
         _share(int(right.sum()), int((planted > 0).sum())),
-        _share(int(wrong.sum()), int(negative.sum()) + lost),
+        _share(int(wrong.sum()), int(negative.sum() + lost.sum())),
         _share(int(wrong.sum()), int((planted < 0).sum())),
-        float((positive == (planted > 0)).all(0).mean()),
+        float(((positive == (planted > 0)).all(0) & (astray[:-1] == 0)).mean()),
         layer.positive.shape[0],
         int((planted > 0).any(1).sum()),
         match,

@@ -18,7 +18,7 @@ from inception_viz.topology import Setting
 from tests import naive
 
 SMALL = Setting(units=40, degree=4, layers=1, density=0.03, samples=2000)
-EASY = Setting(units=150, degree=6, layers=2, density=0.008, samples=20_000)
+EASY = Setting(units=150, degree=6, layers=2, density=0.007, samples=10_000)
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,14 @@ def test_a_planted_network_is_what_the_model_says(small: topology.Planted) -> No
     below, above = (layer.toarray() for layer in small.firing)
     assert np.array_equal(below, above.astype(int) @ weights > 0)
     assert above.mean() == pytest.approx(SMALL.density, rel=0.1)
+
+
+def test_regular_wiring_is_even_on_both_sides_and_free_wiring_is_not(small: topology.Planted) -> None:
+    weights = small.weights[0].toarray()
+    assert ((weights > 0).sum(0) == 2).all()
+    assert ((weights > 0).sum(1) == 2).all()
+    free = topology.plant(replace(SMALL, wiring="free")).weights[0].toarray()
+    assert len(np.unique((free > 0).sum(1))) > 2
 
 
 def test_weights_can_be_uniform() -> None:
@@ -79,13 +87,14 @@ def test_parents_fire_as_in_the_definition(small: topology.Planted) -> None:
     assert found.any()
 
 
-@settings(max_examples=5)
+@settings(max_examples=3, deadline=None, derandomize=True)
 @given(st.integers(0, 2**32 - 1))
 def test_numbers_of_units_and_order_of_samples_change_nothing(seed: int) -> None:
-    firing = topology.plant(replace(SMALL, samples=1000)).firing[0]
+    firing = topology.plant(replace(SMALL, units=24, samples=1000)).firing[0]
     generator = np.random.default_rng(seed)
-    renamed = generator.permutation(SMALL.units)
+    renamed = generator.permutation(24)
     before = topology.recover_layer(firing)
+    assert before.positive.nnz
     after = topology.recover_layer(sparse.csr_array(firing.toarray()[generator.permutation(1000)][:, renamed]))
     assert {frozenset(int(renamed[c]) for c in family) for family in sets(after.positive)} == sets(before.positive)
 
@@ -147,6 +156,7 @@ def test_the_border_lies_where_samples_are_few() -> None:
         ({"samples": 10**9}, OutOfRange),
         ({"density": 0.9}, OutOfRange),
         ({"weights": "cubic"}, UnknownChoice),
+        ({"wiring": "tangled"}, UnknownChoice),
         ({"units": 3000, "samples": 100_000}, TooLarge),
     ],
 )
@@ -177,7 +187,7 @@ def test_the_finding_follows_the_scores(easy: topology.Recovery) -> None:
 
 
 def test_the_command_line_tells_the_same_numbers(easy: topology.Recovery, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--units", "150", "--degree", "6", "--layers", "2", "--density", "0.008", "--samples", "20000", "--seed", "0"]
+    options = ["--units", "150", "--degree", "6", "--layers", "2", "--density", "0.007", "--samples", "10000", "--seed", "0"]
     assert cli.main(["arora", *options, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [layer["positive_recall"] for layer in told["layers"]] == [s.positive_recall for s in easy.scores]

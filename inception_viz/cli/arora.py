@@ -13,6 +13,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--density", type=float, default=0.01, metavar="RHO", help="share of units that fire at the top (default: 0.01)")
     parser.add_argument("--samples", type=int, default=10_000, metavar="S", help="samples of the lowest layer (default: 10000)")
     parser.add_argument("--weights", default="signs", help="'signs' (plus or minus one, default) or 'uniform' (from -1 to 1)")
+    parser.add_argument(
+        "--wiring", default="regular", help="'regular' (as many for as against at every unit, default) or 'free' (a coin for each)"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="K")
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
 
@@ -21,7 +24,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Do it."""
     from inception_viz import topology
 
-    names = ("units", "degree", "layers", "density", "samples", "weights", "seed")
+    names = ("units", "degree", "layers", "density", "samples", "weights", "wiring", "seed")
     setting = topology.Setting(**{name: getattr(arguments, name) for name in names})
     told = topology.rows(topology.experiment(setting))
     if arguments.json:

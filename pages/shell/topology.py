@@ -30,8 +30,12 @@ def setting(text: Text) -> Setting:
     with third:
         layers = controls.number("layers", text("Layers of connections"), 1, 3, 2)
         weights = controls.choice("edge weights", text("Weights of connections"), {w: text(words) for w, words in topology.WEIGHTS.items()})
-    seed = controls.number("planted seed", text("Which random network (seed)"), 0, 20, 0)
-    return Setting(units, degree, layers, density, samples, weights, seed)
+    left, right = st.columns(2)
+    with left:
+        wiring = controls.choice("wiring", text("Wiring"), {w: text(words) for w, words in topology.WIRINGS.items()})
+    with right:
+        seed = controls.number("planted seed", text("Which random network (seed)"), 0, 20, 0)
+    return Setting(units, degree, layers, density, samples, weights, wiring, seed)
 
 
 def recovered(text: Text, chosen: Setting) -> Recovery:
@@ -69,7 +73,7 @@ def look(text: Text, found: Recovery) -> topology.Neighbourhood:
 def border(text: Text, chosen: Setting) -> Border:
     """The map of recovery over samples and sparsity, for small networks; after a click."""
     small = replace(chosen, units=min(chosen.units, BORDER_UNITS), degree=min(chosen.degree, BORDER_UNITS // 4), seed=0)
-    key = ("border", small.units, small.degree, small.layers, small.weights)
+    key = ("border", small.units, small.degree, small.layers, small.weights, small.wiring)
     densities = tuple(d for d in DENSITIES if d * small.units >= 1)
     used = results.model(text)
     lab.started(text, used, key, text("Draw the map (about a minute)"))

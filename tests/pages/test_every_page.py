@@ -12,9 +12,24 @@ from tests.pages.conftest import Visit, told
 
 WORDS = [word for word in PAGES if word != "home"]
 FIGURES = {
-    "activations": 2, "correlations": 3, "clusters": 4, "attributions": 6, "knockouts": 2,
-    "statistics": 9, "cost": 1, "waste": 2, "overfitting": 1, "topology": 2,
-}  # fmt: skip
+    "activations": 2,
+    "correlations": 3,
+    "clusters": 4,
+    "attributions": 6,
+    "knockouts": 2,
+    "statistics": 9,
+    "cost": 1,
+    "waste": 2,
+    "overfitting": 1,
+    "sparsity": 1,
+    "connections": 2,
+    "coincidence": 1,
+    "flows": 0,
+    "comparisons": 5,
+    "construction": 2,
+    "topology": 2,
+    "trial": 1,
+}
 BOTH = pytest.mark.parametrize("language", LANGUAGES)
 
 
