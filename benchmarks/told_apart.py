@@ -73,6 +73,8 @@ def main() -> None:
     found, untrained = analysis.analyze(model, picture), analysis.analyze(early, picture)
     twins = strengths(model, picture)
     real = {block: nulls.strength(a.correlation) for block, a in found.blocks.items()}
+    if figure:
+        figure.write_text("\n".join(drawn(real, twins)) + "\n", encoding="utf-8")
     print(f"photo “{name}”, {model.weights.name} against {TWINS} untrained networks, two-sided p at least {2 / (1 + TWINS):.2f}")
     print("  block  mean |r|  untrained: mean (least, most)   p     constant channels    clusters beyond shifted maps")
     for block, a in found.blocks.items():
@@ -83,8 +85,6 @@ def main() -> None:
             f"          {null.p(real[block]):.2f}   {int(a.correlation.constant.sum()):4} / {int(other.correlation.constant.sum()):4}"
             f"          {real_clusters(a)} / {real_clusters(other)}"
         )
-    if figure:
-        figure.write_text("\n".join(drawn(real, twins)) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -135,7 +135,7 @@ def _read_beneath(root: Path, name: str) -> bytes:
 
 def _hidden(name: str) -> bool:
     """Files that systems leave behind: `.DS_Store`, `__MACOSX`, `Thumbs.db`."""
-    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
+    return (name.startswith(".") and name not in (".", "..")) or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 
 def _walk(root: Path, parts: tuple[str, ...] = ()) -> Iterator[Entry]:

@@ -17,9 +17,16 @@ class VisitorError(Exception):
         self.facts = facts
         super().__init__(self.words.format(**facts))
 
+    def __reduce__(self) -> tuple:
+        return _made, (type(self), self.facts)  # an exception is made again from its arguments, and these are named ones
+
     def told(self, text: Text) -> str:
         """The sentence in the language of `text`."""
         return text(self.words, **self.facts)
+
+
+def _made(kind: type[VisitorError], facts: dict[str, Blank]) -> VisitorError:
+    return kind(**facts)
 
 
 class UnknownChoice(VisitorError):

@@ -29,16 +29,20 @@ from inception_viz import weights as weights_files
 from inception_viz.downloads import Progress, fetch, verified
 from inception_viz.errors import UnknownChoice, VisitorError
 from inception_viz.images import Picture, shown_name
+from inception_viz.tables import Network, Table, table_of
 from inception_viz.text import message
 from inception_viz.weights import State
 
 ASSETS = Path(__file__).parent.parent / "assets"
 CARD = ASSETS / "googlenet-tiny-imagenet.json"
 CLASSES = ASSETS / "tiny-imagenet-classes.json"
+CONSTRUCTED_CARD = ASSETS / "constructed-tiny-imagenet.json"
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RANDOM_SEED = 20241107
 BOXED = "boxed"
 ON_IMAGENET = message("ImageNet-1K, as torchvision states")
+CONSTRUCTED, OF_TRIAL = "constructed", "trial"
+ON_FIFTY_CLASSES = message("2,500 validation pictures of 50 classes of Tiny ImageNet at 32 x 32 pixels")
 ON_TINY_IMAGENET = message("10,000 validation pictures of Tiny ImageNet")
 CHECKPOINTS = ("boxed-untrained", "boxed-early", "boxed-middle", BOXED)  # in the order of training
 
@@ -53,6 +57,12 @@ class NoSuchDevice(VisitorError):
     """A device that this machine does not have, or that PyTorch does not know."""
 
     words = message("“{found}” is not a device of this machine. Here are: {allowed}.")
+
+
+class NothingPublished(VisitorError):
+    """ImageNet weights were asked for of a network that nobody has published any for."""
+
+    words = message("There are no ImageNet weights of this network.")
 
 
 class DamagedDownload(VisitorError):
@@ -159,21 +169,62 @@ class Model:
 
 @dataclass(frozen=True)
 class ArchitectureSpec:
-    """How to build a network of `classes` classes, and what torchvision publishes for it."""
+    """How to build a network of `classes` classes, and what torchvision publishes for it (nothing for a topology of our own).
+
+    `shaped` builds it for weights of these shapes, where a topology has many sizes.
+    """
 
     build: Callable[..., nn.Module]
     preprocessing: Preprocessing
-    enum: torchvision.models.WeightsEnum
+    enum: torchvision.models.WeightsEnum | None = None
+    shaped: Callable[[Mapping[str, torch.Size]], nn.Module] | None = None
+
+    @property
+    def published(self) -> torchvision.models.WeightsEnum:
+        """What torchvision publishes. Raises NothingPublished."""
+        if self.enum is None:
+            raise NothingPublished()
+        return self.enum
 
     @property
     def url(self) -> str:
-        """Where torchvision's ImageNet weights are."""
-        return self.enum.url
+        """Where torchvision's ImageNet weights are. Raises NothingPublished."""
+        return self.published.url
 
     @property
     def sha256(self) -> str:
-        """The first eight digits of their SHA-256, which torchvision keeps in the file's name."""
+        """The first eight digits of their SHA-256, which torchvision keeps in the file's name. Raises NothingPublished."""
         return self.url.rsplit("-", 1)[1].removesuffix(".pth")
+
+    @property
+    def imagenet_names(self) -> tuple[str, ...]:
+        """The names of the classes of the published weights; none where nothing is published."""
+        return tuple(self.enum.meta["categories"]) if self.enum else ()
+
+
+@lru_cache(maxsize=1)
+def _constructed_card() -> dict:
+    return json.loads(CONSTRUCTED_CARD.read_text(encoding="utf-8"))
+
+
+def constructed_table() -> Table:
+    """The table of widths of the topology that won the trial."""
+    return Table.of(_constructed_card()["table"])
+
+
+def _constructed(num_classes: int, transform_input: bool = False) -> nn.Module:
+    """`transform_input` is what torchvision's networks take; nothing is rescaled here."""
+    return Network(replace(constructed_table(), classes=num_classes))
+
+
+def _constructed_like(shapes: Mapping[str, torch.Size]) -> nn.Module:
+    try:
+        table = table_of(shapes, constructed_table())
+        if table.colours != 3:
+            raise ValueError(table.colours)
+        return Network(table)
+    except ValueError:
+        raise weights_files.NotWeights() from None
 
 
 ARCHITECTURES: dict[str, ArchitectureSpec] = {
@@ -187,6 +238,7 @@ ARCHITECTURES: dict[str, ArchitectureSpec] = {
         Preprocessing(342, 299),
         torchvision.models.Inception_V3_Weights.IMAGENET1K_V1,
     ),
+    CONSTRUCTED: ArchitectureSpec(_constructed, Preprocessing(32, 32, (0.45, 0.45, 0.45), (0.27, 0.27, 0.27)), shaped=_constructed_like),
 }
 
 
@@ -217,6 +269,14 @@ def _hollow(spec: ArchitectureSpec, classes: int, **options: bool) -> nn.Module:
         return spec.build(num_classes=classes, **options)
 
 
+def _hollow_for(spec: ArchitectureSpec, state: State, rescale: bool) -> nn.Module:
+    """The network without values that these weights fit, if any do."""
+    if spec.shaped is None:
+        return _hollow(spec, weights_files.classes(state), transform_input=rescale)
+    with torch.device("meta"):
+        return spec.shaped({name: tensor.shape for name, tensor in state.items()})
+
+
 def random_network(name: str, classes: int, seed: int = RANDOM_SEED) -> nn.Module:
     """A network whose weights are drawn from `seed`, the same on every machine."""
     return initialise(_hollow(architecture(name), classes).to_empty(device="cpu"), seed)
@@ -245,6 +305,11 @@ def tiny_imagenet_names() -> dict[str, tuple[str, ...]]:
     return {language: tuple(entry[language] for entry in listed) for language in ("en", "ar")}
 
 
+def fifty_names() -> dict[str, tuple[str, ...]]:
+    """The names of every fourth class by language: those of the trial of topologies."""
+    return {language: names[::4] for language, names in tiny_imagenet_names().items()}
+
+
 def epoch(checkpoint: str) -> int:
     """After how many epochs of training one of CHECKPOINTS was kept."""
     card = _card()
@@ -255,15 +320,17 @@ def epoch(checkpoint: str) -> int:
 def choices(name: str) -> list[str]:
     """The weights that are here for an architecture, the preferred first."""
     spec = architecture(name)
-    here = ["imagenet"] if verified(hub_file(name), spec.sha256) else []
+    here = ["imagenet"] if spec.enum and verified(hub_file(name), spec.sha256) else []
+    if name == CONSTRUCTED:
+        here.append(OF_TRIAL)
     if name == "googlenet" and _card() is not None:
         here += [BOXED, *(c for c in reversed(CHECKPOINTS) if c != BOXED)]
     return [*here, "random"]
 
 
 def _random_weights(name: str, spec: ArchitectureSpec) -> tuple[State, Weights]:
-    names = {"en": tuple(spec.enum.meta["categories"])}
-    state = random_network(name, 1000).state_dict()
+    names = {"en": spec.imagenet_names} if spec.enum else fifty_names()
+    state = random_network(name, len(names["en"])).state_dict()
     return state, Weights("random", weights_files.digest(state), names, spec.preprocessing, random=True)
 
 
@@ -273,10 +340,20 @@ def _imagenet_weights(name: str, spec: ArchitectureSpec) -> tuple[State, Weights
     sha256 = hashlib.sha256(data).hexdigest()
     if not sha256.startswith(spec.sha256):  # of the very bytes that are used, whatever was found when the choices were listed
         raise DamagedDownload(name=path.name)
-    accuracy = spec.enum.meta["_metrics"]["ImageNet-1K"]["acc@1"] / 100
-    names = {"en": tuple(spec.enum.meta["categories"])}
+    accuracy = spec.published.meta["_metrics"]["ImageNet-1K"]["acc@1"] / 100
+    names = {"en": spec.imagenet_names}
     facts = Weights("imagenet", sha256, names, spec.preprocessing, accuracy, ON_IMAGENET)
     return weights_files.read(data, path.name), facts
+
+
+def _constructed_weights(spec: ArchitectureSpec) -> tuple[State, Weights]:
+    card = _constructed_card()
+    path = ASSETS / card["file"]
+    data = path.read_bytes() if path.exists() else b""
+    if hashlib.sha256(data).hexdigest() != card["sha256"]:
+        raise DamagedBox(name=card["file"])
+    state = {key: tensor.float() for key, tensor in safetensors.torch.load(data).items()}
+    return state, Weights(OF_TRIAL, card["sha256"], fifty_names(), spec.preprocessing, card["top1"], ON_FIFTY_CLASSES)
 
 
 def _boxed_weights(name: str) -> tuple[State, Weights]:
@@ -301,7 +378,7 @@ def _file_weights(name: str, spec: ArchitectureSpec, file: tuple[bytes, str], cl
     data, file_name = file
     state = weights_files.read(data, file_name)
     count = weights_files.classes(state)
-    imagenet = {"en": tuple(spec.enum.meta["categories"])}
+    imagenet = {"en": spec.imagenet_names}
     given = {"en": weights_files.read_class_names(class_names, count)} if class_names else imagenet if count == 1000 else {}
     return state, Weights(shown_name(file_name), hashlib.sha256(data).hexdigest(), given, spec.preprocessing)
 
@@ -313,6 +390,8 @@ def _chosen(name: str, spec: ArchitectureSpec, weights: str | None) -> tuple[Sta
         raise NotHere(found=chosen, architecture=name, allowed=", ".join(here))
     if chosen == "random":
         return _random_weights(name, spec)
+    if name == CONSTRUCTED:
+        return _constructed_weights(spec)
     return _imagenet_weights(name, spec) if chosen == "imagenet" else _boxed_weights(chosen)
 
 
@@ -333,7 +412,7 @@ def load(
     state, facts = _file_weights(name, spec, file, class_names) if file else _chosen(name, spec, weights)
     # ImageNet's weights were trained in another program, on pictures scaled its way; a file of 1000 classes is taken to be like them
     rescale = facts.name == "imagenet" or (file is not None and weights_files.classes(state) == 1000)
-    network = _hollow(spec, weights_files.classes(state), transform_input=rescale)
+    network = _hollow_for(spec, state, rescale)
     hollow = network.state_dict()
     checked = weights_files.check(state, {key: tensor.shape for key, tensor in hollow.items()})
     counters = {key: torch.zeros((), dtype=torch.long) for key in hollow.keys() - checked.keys()}
@@ -354,13 +433,17 @@ def _try_out(network: nn.Module) -> None:
 
 def card(name: str, weights: str) -> dict:
     """Facts of weights without loading them: name, classes, top1, measured_on."""
+    if name == CONSTRUCTED:
+        known = weights == OF_TRIAL
+        top1 = _constructed_card()["top1"] if known else None
+        return {"name": weights, "classes": 50, "top1": top1, "measured_on": ON_FIFTY_CLASSES if known else ""}
     if weights.startswith(BOXED):
         boxed = _card()
         assert boxed is not None
         entry = boxed if weights == BOXED else boxed["checkpoints"][weights.removeprefix("boxed-")]
         return {"name": weights, "classes": 200, "top1": entry["top1"], "measured_on": ON_TINY_IMAGENET}
     if weights == "imagenet":
-        top1 = architecture(name).enum.meta["_metrics"]["ImageNet-1K"]["acc@1"] / 100
+        top1 = architecture(name).published.meta["_metrics"]["ImageNet-1K"]["acc@1"] / 100
         return {"name": weights, "classes": 1000, "top1": top1, "measured_on": ON_IMAGENET}
     return {"name": weights, "classes": 1000, "top1": None, "measured_on": ""}
 

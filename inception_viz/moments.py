@@ -94,7 +94,7 @@ def merge_cross(a: CrossMoments, b: CrossMoments) -> CrossMoments:
     )
 
 
-CHUNK = 8192  # samples that one product sums in float32: the rounding of longer sums would show in the sixth digit
+CHUNK = 1024  # samples that one product sums in float32: the rounding of longer sums would show in the sixth digit
 PANEL = 160  # channels: of a symmetric product only the panels on and above the diagonal are computed
 
 
@@ -104,41 +104,41 @@ def rows(activation: Tensor) -> Tensor:
 
 
 class Product:
-    """The sum over samples of the products of every a with every b, `(A, B)`; in float32 as fast as the device multiplies, a chunk at a time.
+    """The sum over samples of the products of every a with every b, `(A, B)`: in float32 as fast as the device multiplies, a chunk at a time.
 
-    What is summed should be near zero on average, as samples less a rough mean are: then the result is exact to about 3e-7 of the size of the summed
-    products. In `symmetric` products a and b are the same samples, and the part below the diagonal is filled in at the end.
+    What is summed should be near zero on average, or often exactly zero: then the result is exact to 1e-6 of the size of the summed products. In
+    `symmetric` products a and b are the same samples, and the part below the diagonal is filled in at the end.
     """
 
     def __init__(self, a: int, b: int, device: torch.device, symmetric: bool = False) -> None:
-        self.sum = torch.zeros(a, b, device=device)
+        self._sum = torch.zeros(a, b, device=device)
         self._symmetric = symmetric
         count = max(1, round(a / PANEL)) if symmetric else 1
-        edges = [a * i // count for i in range(count + 1)]
-        self._panels = list(pairwise(edges))
+        self._panels = list(pairwise([a * i // count for i in range(count + 1)]))
         self._room = torch.empty(max(stop - start for start, stop in self._panels) * b, device=device)
 
     def add(self, a: Tensor, b: Tensor) -> None:
         """The products of samples `(n, A)` and `(n, B)` too."""
-        for first in range(0, len(a), CHUNK):
-            left, right = a[first : first + CHUNK], b[first : first + CHUNK]
+        for begin in range(0, len(a), CHUNK):
+            left, right = a[begin : begin + CHUNK], b[begin : begin + CHUNK]
             for start, stop in self._panels:
-                other = right[:, start:] if self._symmetric else right
-                place = self._room[: (stop - start) * other.shape[1]].view(stop - start, other.shape[1])
-                torch.mm(left[:, start:stop].T, other, out=place)
-                self.sum[start:stop, self.sum.shape[1] - other.shape[1] :] += place
+                first = start if self._symmetric else 0
+                place = self._room[: (stop - start) * (right.shape[1] - first)].view(stop - start, -1)
+                torch.mm(left[:, start:stop].T, right[:, first:], out=place)
+                self._sum[start:stop, first:] += place
 
     def value(self) -> Tensor:
         """The sum in float64, on the CPU."""
-        wide = self.sum.cpu().double()
-        return wide.triu() + wide.triu(1).T if self._symmetric else wide
+        total = self._sum.cpu().double()
+        return total.triu() + total.triu(1).T if self._symmetric else total
 
 
 class Gathering:
     """Moments of the blocks of a network, each block's own and those between neighbours, gathered over batches of activations.
 
-    `blocks` gives every block's channels, in the order of the network. Samples are taken less the mean of the first batch, so that float32 does; what is
-    gathered should be read (`value`) after some hundred pictures and merged in float64. The one batch or another may be empty.
+    `blocks` gives every block's channels, in the order of the network. A channel whose mean is large against its deviation in the first batch is taken
+    less that mean, so that float32 does. Others are not: where a channel is silent its products then are exactly zero, while many equal small ones
+    would all be rounded in the same direction. What is gathered should be read after some hundred pictures, and merged in float64.
     """
 
     def __init__(self, blocks: Mapping[str, int], device: torch.device) -> None:
@@ -168,7 +168,8 @@ class Gathering:
 
     def _centred(self, name: str, activation: Tensor) -> Tensor:
         if name not in self._shift:
-            self._shift[name] = activation.mean((0, 2, 3), dtype=torch.float32)
+            deviation, mean = torch.std_mean(activation.float(), (0, 2, 3), correction=0)
+            self._shift[name] = torch.where(mean.abs() > deviation, mean, 0)
         return activation.float() - self._shift[name][:, None, None]
 
     def _count(self, key: Hashable, sums: Tensor) -> None:

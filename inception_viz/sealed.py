@@ -49,7 +49,7 @@ def digest(arrays: Arrays) -> str:
     """SHA-256 of all arrays, their names, types and shapes."""
     running = hashlib.sha256()
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+        array = np.asarray(arrays[name], order="C")
         running.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         running.update(array.reshape(-1).view(np.uint8).data if array.size else b"")
     return running.hexdigest()
@@ -70,7 +70,7 @@ def _pack(file: IO[bytes], arrays: Arrays, card: Mapping[str, object]) -> None:
         packed.writestr(zipfile.ZipInfo(CARD, ANCIENT), told(digest(arrays), card))
         for name in sorted(arrays):
             with packed.open(zipfile.ZipInfo(f"{name}.npy", ANCIENT), "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.ascontiguousarray(arrays[name]), (1, 0), allow_pickle=False)
+                np.lib.format.write_array(member, np.asarray(arrays[name], order="C"), (1, 0), allow_pickle=False)
 
 
 def packed(arrays: Arrays, card: Mapping[str, object]) -> bytes:

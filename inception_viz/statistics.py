@@ -263,8 +263,8 @@ class Run:
             unreadable += batch.unreadable
             if batch.numbers:
                 gatherers = gatherers or [tally.begin(self.setting) for tally in self.tallies]
-                with torch.inference_mode():
-                    seen = self.seen(batch)
+                seen = self.seen(batch)
+                with torch.no_grad():
                     for gatherer in gatherers:
                         gatherer.add(seen)
             yield min(first + self.plan.batch, places.stop) - places.start

@@ -48,7 +48,8 @@ class Seen:
     @cached_property
     def pooled(self) -> dict[str, np.ndarray]:
         """The mean activation of every channel on every picture, by block `(N, C)` float64."""
-        return {name: activation.mean((2, 3)).cpu().double().numpy() for name, activation in self.activations.items()}
+        wide = torch.float32 if self.inputs.device.type == "mps" else torch.float64  # as much as the device has
+        return {name: a.mean((2, 3), dtype=wide).cpu().double().numpy() for name, a in self.activations.items()}
 
 
 class Gatherer(Protocol):

@@ -68,6 +68,58 @@ def shift_p(maps: np.ndarray) -> np.ndarray:
     return p
 
 
+def related_pairs(firing: np.ndarray, partners: int, deviations: float, fewest: float) -> set[tuple[int, int]]:
+    """Pairs of units `(samples, units)` among each one's strongest partners, as far as they fire together beyond chance."""
+    samples, units = firing.shape
+    excess = np.zeros((units, units))
+    for a, b in itertools.permutations(range(units), 2):
+        chance = firing[:, a].sum() * firing[:, b].sum() / samples
+        beyond = (firing[:, a] & firing[:, b]).sum() - chance
+        if beyond > max(deviations * chance**0.5, fewest):
+            excess[a, b] = beyond
+    chosen = set()
+    for a in range(units):
+        least = sorted(excess[a], reverse=True)[min(partners, units - 1) - 1]
+        chosen |= {(min(a, b), max(a, b)) for b in range(units) if excess[a, b] > 0 and excess[a, b] >= least}
+    return chosen
+
+
+def family_of(firing: np.ndarray, a: int, b: int, shared: float) -> frozenset[int]:
+    """Two units and all whose third cumulant with them is at least `shared` of their covariance."""
+    x, y = firing[:, a].astype(float), firing[:, b].astype(float)
+    x, y = x - x.mean(), y - y.mean()
+    covariance = (x * y).sum()
+    members = {a, b}
+    for c in range(firing.shape[1]):
+        z = firing[:, c] - firing[:, c].mean()
+        if (x * y * z).sum() >= shared * covariance:
+            members.add(c)
+    return frozenset(members)
+
+
+def encoded(firing: np.ndarray, families: list[set[int]], density: float, heard: float, doubt: float, levels: int) -> np.ndarray:
+    """Which families fire in each sample, `(samples, families)`: the best explained first, what they explain counts for nobody else."""
+    rate = firing.mean(0)
+    speaks = np.log(heard / np.clip(rate, 1e-6, heard / 2))
+    silence = np.log((1 - heard) / (1 - rate.mean()))
+    highest = max(sum(speaks[c] - silence for c in family) for family in families)
+    fires = np.zeros((len(firing), len(families)), bool)
+    for row, sample in zip(fires, firing, strict=True):
+        explained: set[int] = set()
+        for level in np.linspace(highest, doubt, levels):
+            new = []
+            for index, family in enumerate(families):
+                (only,) = family if len(family) == 1 else (None,)
+                prior = np.log(density / (1 - density)) if only is None else doubt + 0.01 - speaks[only]
+                told = prior + sum(speaks[c] if sample[c] and c not in explained else 0 if sample[c] else silence for c in family)
+                if not row[index] and told > level and any(sample[c] for c in family):
+                    new.append(index)
+            for index in new:
+                row[index] = True
+                explained |= families[index]
+    return fires
+
+
 def _folded(layer: nn.Module) -> tuple[Tensor, Tensor]:
     """Kernel and bias of a convolution with its batch norm in it: K' = K gamma / sqrt(var + eps)."""
     norm, scale = layer.bn, layer.bn.weight.double() / (layer.bn.running_var.double() + layer.bn.eps).sqrt()

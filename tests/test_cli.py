@@ -98,7 +98,7 @@ def test_graph_prints_what_networkx_reads(tmp_path: Path, capsys: pytest.Capture
 def test_models_tells_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["models", "--json", "--device", "cpu"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["models"].keys() == {"googlenet", "inception_v3"}
+    assert told["models"].keys() == {"googlenet", "inception_v3", "constructed"}
     assert told["models"]["inception_v3"][-1]["name"] == "random"
     assert told["device"]["precision"] == "float32"
     assert cli.main(["models"]) == 0

@@ -630,3 +630,46 @@ def test_the_copy_on_the_cpu_gives_the_same_numbers_from_memory_of_its_own(small
     assert on_cpu(small_model) is copied
     assert not any(p.requires_grad for p in copied.network.parameters())
     assert {type(p) for p in copied.network.parameters()} == {nn.Parameter}
+
+
+def test_work_in_turns_lets_whoever_waits_come_first() -> None:
+    engine, order, begun = Engine(), [], threading.Event()
+
+    def long(progress: Progress) -> Generator[float, None, str]:
+        for step in range(6):
+            order.append(f"step {step}")
+            begun.set()
+            if step == 1:
+                engine.submit("b", "s", "short", lambda progress: order.append("short"))
+            yield step / 6
+        return "done"
+
+    job = engine.submit("a", "s", "long", long, in_turns=True)
+    assert job.wait(20)
+    assert job.result() == "done"
+    assert order == ["step 0", "step 1", "short", "step 2", "step 3", "step 4", "step 5"]
+    assert engine.runs == 2
+    engine.close()
+
+
+def test_work_that_waits_for_its_turn_can_be_stopped_and_is_closed() -> None:
+    engine, closed, gate = Engine(), threading.Event(), threading.Event()
+
+    def long(progress: Progress) -> Generator[float, None, None]:
+        try:
+            engine.submit("b", "s", "block", lambda progress: gate.wait(20))
+            while True:
+                yield 0.5
+        finally:
+            closed.set()
+
+    job = engine.submit("a", "s", "long", long, in_turns=True)
+    while job.place == 0:  # until the other has come first
+        assert not job.wait(0.005)
+    job.cancel()
+    assert closed.is_set()
+    assert job.wait(20)
+    with pytest.raises(Cancelled):
+        job.result()
+    gate.set()
+    engine.close()

@@ -25,9 +25,12 @@ from inception_viz import images, models, weights
 from inception_viz.activations import capture
 from inception_viz.architecture import describe
 from inception_viz.errors import UnknownChoice
+from inception_viz.tables import Block, Network, Table
 from tests.conftest import BODY, HASH, looking_at
 
 DATA = Path(__file__).parent.parent.parent / "shared" / "data" / "tiny-imagenet-200"
+
+PUBLISHED = [name for name, spec in models.ARCHITECTURES.items() if spec.enum]
 
 
 @pytest.fixture(autouse=True)
@@ -163,7 +166,7 @@ def test_the_environment_chooses_the_device(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_pictures_are_prepared_as_torchvision_does_it(chelsea: images.Picture) -> None:
     spec = models.ARCHITECTURES["googlenet"]
-    expected = spec.enum.transforms()(Image.fromarray(chelsea.pixels))
+    expected = spec.published.transforms()(Image.fromarray(chelsea.pixels))
     found = spec.preprocessing.tensor(chelsea)[0]
     assert found.shape == expected.shape
     assert float((found - expected).abs().mean()) < 0.02
@@ -226,7 +229,7 @@ def test_keys_tell_weights_and_devices_apart(googlenet: models.Model, inception_
     assert len({m.key for m in (googlenet, inception_v3, other, elsewhere, coarse)}) == 5
 
 
-@pytest.mark.parametrize("name", models.ARCHITECTURES)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_published_addresses_end_in_their_hashes(name: str) -> None:
     spec = models.architecture(name)
     assert re.fullmatch(r"https://\S+-[0-9a-f]{8}\.pth", spec.url)
@@ -241,7 +244,7 @@ def test_fetching_imagenet_makes_it_the_first_choice(server: str, monkeypatch: p
     assert models.choices("inception_v3") == ["imagenet", "random"]
 
 
-@pytest.mark.parametrize("name", models.ARCHITECTURES)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_strict_loading_gives_torchvisions_own_answers(name: str) -> None:
     """A file with auxiliary heads, as torchvision saves it, answers as torchvision's network does."""
     made = {"googlenet": torchvision.models.googlenet, "inception_v3": torchvision.models.inception_v3}[name]
@@ -340,3 +343,39 @@ def test_the_box_reaches_its_accuracy_on_a_small_sample(tmp_path: Path) -> None:
     accuracy = float((answers.argmax(1) == truth).float().mean())
     assert len(rows) == 400
     assert abs(accuracy - CARD["top1"]) < 0.08  # three standard errors of 400 answers
+
+
+def test_the_constructed_network_takes_back_any_table_of_its_kind() -> None:
+    """Weights say by their shapes which widths they belong to, groups included."""
+    rows = (Block(3, 4, 6, 2, 2, 2, 2, 1), Block(3, 5, 5, 3, 3, 2, 0, 0), Block(three=7))
+    network = models.initialise(Network(Table((rows[:2], rows[2:]), side=32, classes=4, stem=5)), seed=4).eval()
+    data = safetensors.torch.save(network.state_dict())
+    model = models.load(models.CONSTRUCTED, device="cpu", file=(data, "mine.safetensors"))
+    inputs = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.allclose(model.network(inputs), network(inputs), atol=1e-5)
+    assert [b.channels for b in describe(model).blocks] == [13, 13]  # the chain's last row has one branch: no block
+
+
+@pytest.mark.parametrize("colours", [1, 4])
+def test_other_networks_are_refused_as_constructed_ones(colours: int) -> None:
+    grey = models.initialise(Network(Table(((Block(2),), (Block(2),)), side=32, classes=4, colours=colours)), seed=4)
+    for state in (grey.state_dict(), models.random_network("googlenet", 3).state_dict()):
+        with pytest.raises(weights.WeightsError):
+            models.load(models.CONSTRUCTED, device="cpu", file=(safetensors.torch.save(state), "w.safetensors"))
+
+
+def test_a_network_of_our_own_has_no_imagenet_weights() -> None:
+    assert models.choices(models.CONSTRUCTED) == ["trial", "random"]
+    with pytest.raises(models.NothingPublished):
+        list(models.fetch_imagenet(models.CONSTRUCTED))
+    assert models.card(models.CONSTRUCTED, "trial")["classes"] == 50
+    assert models.card(models.CONSTRUCTED, "random")["top1"] is None
+    names = models.load(models.CONSTRUCTED, "random", "cpu").weights.class_names
+    assert len(names["en"]) == len(names["ar"]) == 50
+
+
+def test_a_damaged_constructed_network_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(models, "ASSETS", tmp_path)
+    with pytest.raises(models.DamagedBox):
+        models.load(models.CONSTRUCTED, device="cpu")

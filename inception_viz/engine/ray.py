@@ -31,6 +31,7 @@ TRIES = 3  # how often a shard is begun before its pictures are taken to be what
 DEPTH = 2  # shards that are on their way to each worker: it need not wait while one is merged
 POLL = 0.5  # seconds between two looks at the workers
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_enable_metrics_collection": "0"}
+STARTS = 2  # Ray gives its own processes 30 seconds, which is little on a busy machine
 
 
 class WorkersLost(VisitorError):
@@ -40,15 +41,22 @@ class WorkersLost(VisitorError):
 
 
 def start(workers: int | None = None) -> None:
-    """Join the cluster of INCEPTION_VIZ_RAY, or start one on this machine that only this machine can reach."""
+    """Join the cluster of INCEPTION_VIZ_RAY, or start one on this machine."""
     if ray.is_initialized():
         return
     os.environ.update(QUIET)
     address = os.environ.get(ADDRESS)
     if address is None:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))  # for its workers
-    alone: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-    ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **alone)
+    alone: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
+    for again in reversed(range(STARTS)):
+        try:
+            ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **alone)
+            return
+        except Exception:  # Ray raises no kind of its own
+            ray.shutdown()
+            if not again:
+                raise
 
 
 @dataclass(frozen=True)
@@ -172,8 +180,10 @@ def _in_order(run: Run, done: int, crew: _Crew) -> Generator[int | Shard, None, 
     todo = deque(places for places in run.shards if places.start >= done)
     early: dict[int, Shard] = {}
     while todo or crew.away or early:
-        while todo and len(early) < DEPTH * len(crew.workers) and (worker := crew.idle()) is not None:
+        room = DEPTH * len(crew.workers) - len(early)
+        while todo and (room > 0 or todo[0].start == done) and (worker := crew.idle()) is not None:
             crew.send(todo.popleft(), worker)
+            room -= 1
         found, lost = crew.back()
         early |= {shard.places.start: shard for shard in found}
         for places in sorted(lost, key=lambda p: p.start, reverse=True):

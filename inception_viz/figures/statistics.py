@@ -57,12 +57,12 @@ def branch_table(means: np.ndarray, rows: Sequence[str], columns: Sequence[str],
     figure = go.Figure(
         go.Heatmap(
             z=means.astype(np.float32), x=list(columns), y=list(rows), colorscale=colours.SEQUENTIAL, zmin=0, text=told, texttemplate="%{text}",
-            colorbar={"title": {"text": text("mean |r|")}, "thickness": 12}, hovertemplate="%{y} · %{x}: %{z:.3f}<extra></extra>", xgap=2, ygap=2,
+            colorbar={"thickness": 12}, hovertemplate="%{y} · %{x}: %{z:.3f}<extra></extra>", xgap=2, ygap=2,
         )
     )  # fmt: skip
-    figure.update_xaxes(side="top", type="category")
+    figure.update_xaxes(side="top", type="category", tickangle=-90)
     figure.update_yaxes(type="category")
-    colours.plain(figure, 110 + 42 * len(rows), top=40)
+    colours.plain(figure, 160 + 42 * len(rows), top=90)
     colours.name_rows(figure, rows, text.direction == "rtl")
     return figure
 
@@ -115,11 +115,11 @@ def class_means(means: np.ndarray, rows: Sequence[str], columns: Sequence[str], 
     figure = go.Figure(
         go.Heatmap(
             z=means.astype(np.float32), x=list(columns), y=list(rows), zmin=-top, zmax=top, colorscale=colours.DIVERGING, xgap=1, ygap=1,
-            colorbar={"title": {"text": text("deviations")}, "thickness": 12}, hovertemplate="%{y} · %{x}: %{z:+.2f}<extra></extra>",
+            colorbar={"thickness": 12}, hovertemplate="%{y} · %{x}: %{z:+.2f}<extra></extra>",
         )
     )  # fmt: skip
-    figure.update_xaxes(side="top", type="category")
+    figure.update_xaxes(side="top", type="category", tickangle=-90)
     figure.update_yaxes(type="category")
-    colours.plain(figure, 130 + 20 * len(rows), top=60)
+    colours.plain(figure, 150 + 20 * len(rows), top=80)
     colours.name_rows(figure, rows, text.direction == "rtl")
     return figure

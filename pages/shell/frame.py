@@ -108,6 +108,34 @@ PAGES: dict[str, Page] = {
         message("Small networks learn few handwritten digits by heart: one curve for those, one for digits that they never saw."),
         message("Make a third of the labels wrong: do wider networks now do better or worse on other pictures?"),
     ),
+    "topology": Page(
+        "pages/topology.py",
+        message("Topology"),
+        message("A random sparse network is planted, sampled, and rebuilt layer by layer from nothing but which units fire together."),
+        message("Take fewer and fewer samples: which layer is lost first, and do its connections for or against go first?"),
+    ),
+    "sparsity": Page(
+        "pages/sparsity.py",
+        message("Sparse against dense"),
+        message(
+            "How much time a layer's product takes when most of its weights are zero, and what is won by gathering the others into dense blocks."
+        ),
+        message("Find the density at which each format breaks even with dense: how far is it from 100 %?"),
+    ),
+    "connections": Page(
+        "pages/connections.py",
+        message("Connection tables"),
+        message("Which inputs each output reads: LeNet-5's sparse table, a random one, full connection, groups, and Inception's branches."),
+        message("LeNet-5's table needs fewer operations than full connection: does it need less time?"),
+    ),
+    "coincidence": Page(
+        "pages/coincidence.py",
+        message("Principle or coincidence"),
+        message(
+            "Do channels of one branch fire together more than channels of different branches, and more than in a network that has learnt nothing?"
+        ),
+        message("Look at the network before its training: does the orange mark leave the blue ones?"),
+    ),
     "flows": Page(
         "pages/flows.py",
         message("Flows"),
@@ -123,6 +151,20 @@ PAGES: dict[str, Page] = {
         message("Compare"),
         message("Two answers side by side: two pictures, two classes, two networks, or one network before and after it was trained."),
         message("Compare two states of training: do the same channels still fire together, or were the clusters made anew?"),
+    ),
+    "construction": Page(
+        "pages/construction.py",
+        message("Construct"),
+        message("From the correlations of a layer to the block that should follow: the principle of Section 3 of the paper, as a tool."),
+        message(
+            "Compare the block with the untrained twin’s: how much of it was learnt, and how much does the architecture alone suggest?"
+        ),
+    ),
+    "trial": Page(
+        "pages/trial.py",
+        message("Trial"),
+        message("Do topologies built from statistics beat those made by hand or by lot? Small networks, trained at equal cost, answer."),
+        message("Run the small trial with two seeds, then with five: which differences were only chance?"),
     ),
     "lessons": Page(
         "pages/lessons.py",

@@ -160,13 +160,14 @@ def choose(text: Text) -> None:
 
 
 def _plan(text: Text, pictures: Corpus) -> Plan:
+    own = pictures.digest[:8]  # a choice is of these pictures: others have other folders and another number
     left, right = st.columns(2)
     with left:
         kinds = {key: text(words) for key, words in statistics.CLASSES.items() if key == statistics.PREDICTED or len(pictures.folders) >= 2}
-        classes = controls.choice("statistics classes", text("A picture's class is"), kinds, statistics.usual_classes(pictures))
+        classes = controls.choice(f"statistics classes {own}", text("A picture's class is"), kinds, statistics.usual_classes(pictures))
     with right:
         sizes = {n: text("{n} drawn at random", n=n) for n in SAMPLES if n < len(pictures)} | {None: text("all {n}", n=len(pictures))}
-        return Plan(classes=classes, sample=controls.choice("statistics sample", text("Pictures"), sizes))
+        return Plan(classes=classes, sample=controls.choice(f"statistics sample {own}", text("Pictures"), sizes))
 
 
 def gathered(text: Text) -> Statistics:

@@ -21,8 +21,14 @@ FIGURES = {
     "cost": 1,
     "waste": 2,
     "overfitting": 1,
+    "sparsity": 1,
+    "connections": 2,
+    "coincidence": 1,
     "flows": 0,
     "comparisons": 5,
+    "construction": 2,
+    "topology": 2,
+    "trial": 1,
 }
 BOTH = pytest.mark.parametrize("language", LANGUAGES)
 

@@ -11,13 +11,21 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from inception_viz.cli import given
-from inception_viz.cli.lab import cost, overfitting, waste
+from inception_viz.cli.lab import blocks, coincidence, connections, cost, overfitting, sparsity, waste
 from inception_viz.text import Text
 
 if TYPE_CHECKING:
     from inception_viz.measurement import Finding, Outcome, Row, Running
 
-EXPERIMENTS: dict[str, ModuleType] = {"cost": cost, "waste": waste, "overfitting": overfitting}
+EXPERIMENTS: dict[str, ModuleType] = {
+    "cost": cost,
+    "waste": waste,
+    "overfitting": overfitting,
+    "sparsity": sparsity,
+    "blocks": blocks,
+    "connections": connections,
+    "coincidence": coincidence,
+}
 ANSWERS = {True: "supported", False: "refuted", None: "undecided"}
 
 

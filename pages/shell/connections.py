@@ -1,0 +1,35 @@
+"""Connection tables as the engine measures them for the pages."""
+
+import streamlit as st
+
+from inception_viz import connections
+from inception_viz.connections import Comparison, Layer
+from inception_viz.text import Text
+from pages.shell import controls, lab, results
+
+
+def chosen(text: Text) -> Layer:
+    """The layer to connect."""
+    first, second, third, fourth = st.columns(4)
+    with first:
+        times = controls.number(
+            "times",
+            text("Channels per LeNet-5 map"),
+            1,
+            connections.MOST_TIMES,
+            16,
+            text("1 is LeNet-5 itself: 6 inputs, 16 outputs."),
+        )
+    with second:
+        kernel = controls.choice("kernel", text("Kernel"), {k: text.isolated(f"{k} x {k}") for k in (1, 3, 5, 7)}, 5)
+    with third:
+        side = controls.number("side", text("Side of the map"), 4, connections.LARGEST_SIDE, 14)
+    with fourth:
+        return Layer(times, kernel, side, controls.choice("groups", text("Groups"), {g: str(g) for g in (2, 3, 4, 6, 8)}, 2))
+
+
+def compared(text: Text, layer: Layer) -> Comparison:
+    """All wirings of a layer in all ways."""
+    used = results.model(text)
+    key = ("connections", str(used.device), layer, lab.again(text, "connections"))
+    return results.compute(text, used, "connections", key, lambda progress: connections.measure(layer, used.device))

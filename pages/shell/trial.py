@@ -1,0 +1,117 @@
+"""The trial of topologies on its page: the table, what may be said of it, a small trial here and now, and the constructed network's drawing."""
+
+from collections.abc import Generator
+
+import streamlit as st
+
+from inception_viz import architecture, models
+from inception_viz import trial as library
+from inception_viz.architecture import Architecture
+from inception_viz.engine.local import Progress
+from inception_viz.figures import architecture as drawing
+from inception_viz.figures.architecture import Drawing, short
+from inception_viz.text import Text, message
+from inception_viz.trial import TOPOLOGIES, Interval, Line, Results
+from pages.shell import controls, frame, graph, results
+
+DATA = {
+    library.DIGITS.name: message("handwritten digits, 8 x 8"),
+    library.TINY_IMAGENET.name: message("Tiny ImageNet, 50 classes, 32 x 32"),
+}
+LIVE = [name for name in TOPOLOGIES if name != library.HALVED]
+SMALL = ["hand", "random", library.CLUSTERED]
+
+
+@st.cache_data(show_spinner=False)
+def committed() -> Results:
+    """The runs that came with the project."""
+    return library.committed()
+
+
+def kind(text: Text, found: Results) -> tuple[str, int]:
+    """The data and the budget to look at."""
+    told = {k: text("{data}, {macs} MACs", data=text(DATA[k[0]]), macs=short(k[1])) for k in found.kinds()}
+    return controls.choice("trial kind", text("Data and budget"), told)
+
+
+def _told(interval: Interval) -> str:
+    if interval.n < 2:
+        return f"{100 * interval.mean:+.1f}"
+    return f"{100 * interval.mean:+.1f} [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
+
+
+def table(text: Text, lines: list[Line]) -> None:
+    """Accuracy and differences, each with its n."""
+    rows = [
+        {
+            text("Topology"): text(TOPOLOGIES[line.topology]),
+            text("Seeds"): line.n,
+            text("Top-1 accuracy"): f"{line.accuracy:.1%}",
+            text("minus hand [95 %]"): text.isolated(_told(line.to_hand)),
+            text("minus random [95 %]"): text.isolated(_told(line.to_random)),
+        }
+        for line in lines
+    ]
+    st.table(rows)
+
+
+def verdict(text: Text, found: Results) -> None:
+    """What may be said of every topology built from statistics: where it beats hand and random, and where it doesn't."""
+    every = found.kinds()
+    least = min(line.n for k in every for line in found.lines(*k))
+    if least < library.SEEDS:
+        st.warning(text("Only {n} of {all} seeds are in for some of the topologies: too few for a verdict.", n=least, all=library.SEEDS))
+    for name in (library.CONSTRUCTED, library.CLUSTERED, library.HALVED):
+        won = found.better(name)
+        tried = [k for k in every if found.accuracies(*k, name)]
+        if not tried:
+            continue
+        told = text(
+            "{topology}: better than hand-proportioned and than random widths, both intervals above zero, in {n} of {all} trials.",
+            topology=text(TOPOLOGIES[name]), n=len(won), all=len(tried),
+        )  # fmt: skip
+        (st.success if len(won) == len(tried) else st.info)(told)
+
+
+def live(text: Text) -> Results | None:
+    """A small trial on the digits, if the visitor wants one."""
+    names = controls.some("trial topologies", text("Topologies"), LIVE, SMALL)
+    seeds = controls.number("trial seeds", text("Seeds"), 2, 5, 2)
+    budget = controls.choice("trial budget", text("Budget"), {b: text("{macs} MACs", macs=short(b)) for b in library.DIGITS.budgets})
+    if not st.toggle(text("Run it here and now"), key="trial live"):
+        return None
+    asked = tuple(dict.fromkeys(("hand", "random", *names)))
+
+    def work(progress: Progress) -> Generator[float, None, Results]:
+        return library.live(asked, range(seeds), budget)
+
+    return results.compute(text, results.model(text), "trial", ("trial", asked, seeds, budget), work)
+
+
+@st.cache_resource(show_spinner=False)
+def described(name: str) -> Architecture:
+    """The architecture of a network, whatever its weights."""
+    return architecture.describe(models.load(name, "random", "cpu"))
+
+
+def beside(text: Text, block: str) -> tuple[Drawing, Drawing]:
+    """The constructed network and GoogLeNet, each with the block open."""
+    pictures = tuple(drawing.draw(described(name), text, frozenset({block})) for name in (models.CONSTRUCTED, "googlenet"))
+    for title, picture in zip((text("The constructed network"), text("GoogLeNet")), pictures, strict=True):
+        st.markdown(f"**{title}**")
+        graph.show(picture, f"trial {title}")
+    return pictures[0], pictures[1]
+
+
+def downloads(text: Text, picture: Drawing) -> None:
+    """The constructed network as a graph, a drawing, a table of widths and a file of weights, which the first page takes back."""
+    frame.download(text("Graph as GraphML"), architecture.graphml(described(models.CONSTRUCTED)), "constructed.graphml", "application/xml")
+    frame.download(text("Drawing as SVG"), picture.svg, "constructed.svg", "image/svg+xml")
+    frame.download(
+        text("Table of widths and facts as JSON"),
+        models.CONSTRUCTED_CARD.read_text(encoding="utf-8"),
+        "constructed.json",
+        "application/json",
+    )
+    weights = models.CONSTRUCTED_CARD.with_suffix(".safetensors")
+    frame.download(text("Weights"), weights.read_bytes(), weights.name, "application/octet-stream")

@@ -1,0 +1,116 @@
+"""The Statistics page: what may be chosen, what is gathered, and what is told when it can't be."""
+
+import json
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from inception_viz import corpus, statistics
+from inception_viz.statistics import Statistics
+from inception_viz.text import Text
+from tests.pages.conftest import Visit, told
+from tests.test_corpus import png, spread, zipped
+from tests.test_statistics import PLAN, files, finish, small
+
+PAGE = "pages/statistics.py"
+
+
+@pytest.fixture(autouse=True)
+def _looking_at_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The small network, for the pictures are not what is tested here."""
+    monkeypatch.setattr("pages.shell.results._load", lambda *arguments: small())
+
+
+def figures(at: AppTest) -> list[dict]:
+    return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
+
+
+def metric(at: AppTest, label: str) -> str:
+    return next(m.value for m in at.metric if m.label == label)
+
+
+def test_without_named_folders_none_is_offered(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(corpus.FOLDERS, raising=False)
+    at = visit(PAGE)
+    assert "No folder of this server is open to visitors" in told(at)
+    assert metric(at, "Pictures (n)") == "6"
+
+
+def test_a_folder_under_a_root_is_gathered_class_by_class(visit: Visit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    root = spread(tmp_path / "open", {f"pets/{name}": data for name, data in [*files(24), ("c/letter.png", b"Dear Sir")]})
+    (root / "way-out").symlink_to(tmp_path)
+    monkeypatch.setenv(corpus.FOLDERS, str(root))
+    at = visit(PAGE)
+    box = at.get_by_key("statistics folder")
+    assert box.options == ["the sample pictures", "open/", "open/pets", "open/pets/a", "open/pets/b", "open/pets/c"][: len(box.options)]
+    assert not any("way-out" in option for option in box.options)
+    box.set_value((0, "pets")).run()
+    assert not at.exception
+    assert [e.value for e in at.error] == []
+    assert (metric(at, "Pictures (n)"), metric(at, "Files left out"), metric(at, "Classes with pictures")) == ("24", "1", "3")
+    assert len(figures(at)) == 9
+    assert "the folder that a picture lies in" in told(at)
+    assert "n = 24 pictures" in told(at)
+
+
+@pytest.mark.parametrize("language", ["en", "ar"])
+def test_a_zip_is_gathered_and_a_bad_one_is_told(visit: Visit, language: str) -> None:
+    text = Text(language)
+    at = visit(PAGE, language)
+    at.get_by_key("statistics uploads").set_value([("bad.zip", b"PK nonsense", "application/zip")]).run()
+    assert not at.exception
+    assert text(corpus.BadZip.words, name="bad.zip") in told(at)
+    at.get_by_key("statistics uploads").set_value([("good.zip", zipped(dict(files(7))), "application/zip")]).run()
+    assert [e.value for e in at.error] == []
+    assert metric(at, text("Pictures (n)")).strip("\u2066\u2068\u2069") == "7"
+
+
+def test_more_pictures_than_allowed_are_counted_out_loud(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pages.shell.statistics.MOST_UPLOADS", 3)
+    at = visit(PAGE)
+    at.get_by_key("statistics uploads").set_value([(f"{i}.png", png(i), "image/png") for i in range(5)]).run()
+    assert metric(at, "Pictures (n)") == "3"
+    assert "2 pictures more than allowed were left out." in told(at)
+
+
+def test_nothing_but_letters_is_told(visit: Visit) -> None:
+    at = visit(PAGE)
+    at.get_by_key("statistics uploads").set_value([("letter.png", b"Dear Sir", "image/png")]).run()
+    assert not at.exception
+    assert "None of the 1 files could be read as a picture" in told(at)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Statistics, bytes]:
+    found = finish(statistics.gather(statistics.Run(small(), corpus.listed("mine", files(9)), PLAN)))
+    path = tmp_path_factory.mktemp("saved") / "s.npz"
+    statistics.save(found, path)
+    return found, path.read_bytes()
+
+
+def test_saved_statistics_are_shown_again(visit: Visit, saved: tuple[Statistics, bytes]) -> None:
+    at = visit(PAGE)
+    at.get_by_key("statistics saved").set_value(("s.npz", saved[1], "application/octet-stream")).run()
+    assert not at.exception
+    assert metric(at, "Pictures (n)") == "9"
+    assert "mine, seen by googlenet with the weights “small”" in told(at)
+    assert len(figures(at)) == 9
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"\x80\x04cos\nsystem\n."])
+def test_what_is_no_file_of_statistics_is_told(visit: Visit, data: bytes) -> None:
+    at = visit(PAGE)
+    at.get_by_key("statistics saved").set_value(("s.npz", data, "application/octet-stream")).run()
+    assert not at.exception
+    assert "“s.npz” is damaged, or no file of results" in told(at)
+
+
+def test_a_block_a_pair_and_a_method_can_be_chosen(visit: Visit) -> None:
+    at = visit(PAGE)
+    before = figures(at)
+    at.get_by_key("choose block en").set_value("3a").run()
+    at.get_by_key("choose statistics pair en").set_value(("3a", "3b")).run()
+    assert not at.exception
+    assert figures(at)[0] != before[0]
+    assert figures(at)[3] != before[3]
