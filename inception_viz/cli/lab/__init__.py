@@ -33,9 +33,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     experiments = parser.add_subparsers(required=True, metavar="EXPERIMENT")
     for name, module in EXPERIMENTS.items():
-        added = experiments.add_parser(
-            name, help=(module.__doc__ or "").replace("%", "%%"), description=(module.__doc__ or "").replace("%", "%%")
-        )
+        added = experiments.add_parser(name, help=(module.__doc__ or "").replace("%", "%%"), description=module.__doc__)
         added.add_argument("--json", action="store_true", help="print findings and rows as JSON")
         added.add_argument("--csv", type=Path, metavar="FILE", help="write the rows as comma-separated values too")
         module.arguments(added)
