@@ -19,7 +19,7 @@ from inception_viz.architecture import Block, describe
 from inception_viz.attributions import after
 from inception_viz.clusters import Clusters
 from inception_viz.errors import VisitorError
-from inception_viz.models import Model
+from inception_viz.models import Model, at_once
 from inception_viz.text import message
 
 CONTROLS = 20
@@ -74,9 +74,9 @@ def run(model: Model, scene: Scene, gone: np.ndarray, tick: Tick = no_tick) -> n
     """The logits `(sets, K)` without each set of channels, `gone` (sets, C) bool; equal sets are run once."""
     rest = after(model, scene.block.name)
     different, which = np.unique(gone, axis=0, return_inverse=True)
-    found = []
+    found, batch = [], at_once(BATCH)
     with torch.inference_mode():
-        for some in np.split(different, range(BATCH, len(different), BATCH)):
+        for some in np.split(different, range(batch, len(different), batch)):
             tick()
             mask = torch.from_numpy(some).to(scene.activation.device)[:, :, None, None]
             changed = torch.where(mask, scene.instead, scene.activation).contiguous(memory_format=torch.channels_last)

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from inception_viz.errors import Busy, Cancelled, VisitorError
-from inception_viz.models import Model, once_per_model
+from inception_viz.models import Model, asked_at_once, at_most, once_per_model
 from inception_viz.text import message
 
 Result = TypeVar("Result")
@@ -73,11 +73,14 @@ Work = Callable[[Progress], Result | Generator[float, None, Result]]
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """How work ended: with a value or an error; `smaller` if the device's memory was too small and the substitute answered."""
+    """How work ended: with a value or an error; where the device's memory was too small, `fewer` if the same work answered with fewer
+    inputs at once, `smaller` if the substitute did.
+    """
 
     value: Any = None
     error: BaseException | None = None
     smaller: bool = False
+    fewer: bool = False
 
 
 class _Run:
@@ -122,6 +125,11 @@ class Job(Generic[Result]):
     def smaller(self) -> bool:
         """Whether the device ran out of memory and the substitute answered; only after the job has ended."""
         return self._run.answer.smaller
+
+    @property
+    def fewer(self) -> bool:
+        """Whether the device ran out of memory and the work went through with fewer inputs at once; only after the job has ended."""
+        return self._run.answer.fewer
 
     def wait(self, seconds: float | None = None) -> bool:
         """Whether the job has ended, after waiting for at most `seconds`."""
@@ -247,8 +255,9 @@ class Engine:
     def submit(self, session: str, slot: str, key: Hashable, work: Work, evaluations: int = 1, smaller: Work | None = None) -> Job[Result]:
         """Queue `work`, or join the run that does the same already; what the session still wanted in this slot is given up.
 
-        `work` returns its result, or is a generator that yields how far it is (0 to 1) and returns it. Where it runs out of memory, `smaller`
-        is run instead, once. Raises Busy if the queue is full.
+        `work` returns its result, or is a generator that yields how far it is (0 to 1) and returns it. Where it runs out of memory, it is run
+        again with half as many inputs at once (`models.at_once`), down to one, and at last `smaller` is run instead. Raises Busy if the queue
+        is full.
         """
         with self._changed:
             if self._closed:
@@ -379,34 +388,36 @@ class Engine:
     def _answer(self, run: _Run) -> Answer:
         """Never raises: the owner must live on, whatever the work does."""
         self.runs += 1
+        if (answer := self._tried(run.work, run.progress)) is not None:
+            return answer
+        while (most := asked_at_once() // 2) > 0:  # outside the except block: the exception holds on to the tensors
+            self._make_room(run, f"{most} at once")
+            if (answer := self._tried(run.work, run.progress, most)) is not None:
+                return replace(answer, fewer=True)
+        self._make_room(run, "the substitute runs" if run.smaller else "there is no substitute")
+        answer = self._tried(run.smaller, run.progress) if run.smaller else None
+        return Answer(error=OutOfMemory()) if answer is None else replace(answer, smaller=True)
+
+    def _tried(self, work: Work, progress: Progress, most: int | None = None) -> Answer | None:
+        """How `work` ends with at most `most` inputs at once; None if the memory was too small."""
         started = time.monotonic()
         try:
-            return Answer(_drive(run.work, run.progress))
-        except VisitorError as error:
-            return Answer(error=error)
-        except BaseException as error:
-            if not _out_of_memory(error):
-                log.exception("work failed after %.1f s", time.monotonic() - started)
-                return Answer(error=error)
-        return self._smaller(run)  # outside the except block: the exception holds on to the tensors
-
-    def _smaller(self, run: _Run) -> Answer:
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        log.warning("out of memory: %s", "the substitute runs" if run.smaller else "there is no substitute")
-        if run.smaller is None:
-            return Answer(error=OutOfMemory())
-        run.progress.restart()
-        try:
-            return Answer(_drive(run.smaller, run.progress), smaller=True)
+            with at_most(most):
+                return Answer(_drive(work, progress))
         except VisitorError as error:
             return Answer(error=error)
         except BaseException as error:
             if _out_of_memory(error):
-                return Answer(error=OutOfMemory())
-            log.exception("the substitute failed")
+                return None
+            log.exception("work failed after %.1f s", time.monotonic() - started)
             return Answer(error=error)
+
+    def _make_room(self, run: _Run, then: str) -> None:
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        log.warning("out of memory: %s", then)
+        run.progress.restart()
 
     def _remember(self, key: Hashable, answer: Answer) -> None:
         size = size_of(answer.value)

@@ -21,7 +21,8 @@ def _key(name: str) -> str:
 
 
 def _keep(name: str) -> None:
-    session.current().choices[name] = st.session_state[_key(name)]
+    if _key(name) in st.session_state:  # or the message came from another page, or from no browser at all
+        session.current().choices[name] = st.session_state[_key(name)]
 
 
 def _remembered(name: str, options: list[Value], default: Value | None) -> int:

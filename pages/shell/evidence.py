@@ -13,6 +13,7 @@ from inception_viz.attributions import Check
 from inception_viz.clusters import Clusters
 from inception_viz.correlations import PLAIN, Correlation, Measure, measure
 from inception_viz.engine.local import Progress
+from inception_viz.images import Picture
 from inception_viz.knockouts import Knockout, Scene
 from inception_viz.models import Model
 from inception_viz.nulls import Null
@@ -37,9 +38,13 @@ def _values(text: Text, analysis: Analysis, block: str, definition: str) -> Tens
     return torch.from_numpy(np.array(given))
 
 
-def _inputs(on: Model, definition: str) -> Tensor:
+def _pictures(definition: str) -> list[Picture]:
+    """Asked on the page's own thread: the owner's knows no session."""
     chosen = session.current()
-    pictures = chosen.pictures if definition == "image" else [chosen.picture]
+    return list(chosen.pictures) if definition == "image" else [chosen.picture]
+
+
+def _inputs(on: Model, pictures: list[Picture]) -> Tensor:
     return torch.cat([on.input(picture) for picture in pictures])
 
 
@@ -51,11 +56,11 @@ def _draws(on: Model, inputs: Tensor, kind: str, values: Tensor, how: Measure, b
 def null(text: Text, analysis: Analysis, block: str, kind: str, definition: str = "spatial", transform: str = PLAIN) -> Null:
     """A block's similarity as one of the nulls has it."""
     used, how, values = results.model(text), measure(definition, transform), _values(text, analysis, block, definition)
-    count = 1 if exact(kind, definition) else nulls.DRAWS
+    count, pictures = 1 if exact(kind, definition) else nulls.DRAWS, _pictures(definition)
 
     def work(on: Model, progress: Progress) -> Null:
         def watched() -> Iterator[Correlation]:
-            for draw in _draws(on, _inputs(on, definition), kind, values, how, block, count):
+            for draw in _draws(on, _inputs(on, pictures), kind, values, how, block, count):
                 progress.tick()
                 yield draw
 
@@ -81,9 +86,10 @@ def pair_p(text: Text, analysis: Analysis, block: str, similar: Correlation, aga
 def cluster_tests(text: Text, analysis: Analysis, block: str, found: Clusters, similar: Correlation, kind: str) -> ClusterTests:
     """p of every cluster under a null that is clustered in the same way."""
     used, how, values = results.model(text), measure(found.definition), _values(text, analysis, block, found.definition)
+    pictures = _pictures(found.definition)
 
     def work(on: Model, progress: Progress) -> ClusterTests:
-        draws = _draws(on, _inputs(on, found.definition), kind, values, how, block, nulls.DRAWS)
+        draws = _draws(on, _inputs(on, pictures), kind, values, how, block, nulls.DRAWS)
         return validation.cluster_tests(found, similar, draws, progress.tick)
 
     key = ("cluster tests", results.similarity_key(analysis, found.definition), block, kind, found.method, found.definition, _digest(found))
@@ -108,29 +114,29 @@ def specialisation(text: Text, block: BlockAnalysis, found: Clusters) -> Special
     return results.compute(text, used, "specialisation", key, lambda progress: validation.specialisation(found, block.block))
 
 
-def _several(on: Model) -> Tensor:
+def _several() -> list[Picture]:
     """The picture on show first, then the session's others, then samples if it is alone."""
     chosen = session.current()
     rest = [p for p in chosen.pictures if p.sha256 != chosen.picture.sha256]
     samples = [session.sample(name) for name in list(images.samples())[: OTHERS + 1]]
     others = rest or [s for s in samples if s.sha256 != chosen.picture.sha256][:OTHERS]
-    return torch.cat([on.input(picture) for picture in [chosen.picture, *others]])
+    return [chosen.picture, *others]
 
 
 def _picture_set() -> str:
     return "".join(p.sha256 for p in session.current().pictures)
 
 
-def _scene(on: Model, analysis: Analysis, block: str, baseline: str) -> Scene:
-    return knockouts.scene(on, _several(on), block, analysis.target, baseline)
+def _scene(on: Model, pictures: list[Picture], analysis: Analysis, block: str, baseline: str) -> Scene:
+    return knockouts.scene(on, _inputs(on, pictures), block, analysis.target, baseline)
 
 
 def knocked_out(text: Text, analysis: Analysis, block: str, found: Clusters, baseline: str) -> list[Knockout]:
     """Every cluster out and alone, against matched random sets."""
-    used = results.model(text)
+    used, pictures = results.model(text), _several()
 
     def work(on: Model, progress: Progress) -> list[Knockout]:
-        return knockouts.knock_out(on, _scene(on, analysis, block, baseline), found, tick=progress.tick)
+        return knockouts.knock_out(on, _scene(on, pictures, analysis, block, baseline), found, tick=progress.tick)
 
     key = ("knock-outs", analysis.key, _picture_set(), block, baseline, _digest(found))
     here, smaller = results.here_or_on_cpu(used, work)
@@ -139,10 +145,10 @@ def knocked_out(text: Text, analysis: Analysis, block: str, found: Clusters, bas
 
 def interactions(text: Text, analysis: Analysis, block: str, found: Clusters, baseline: str) -> np.ndarray:
     """What two clusters out together do beyond each alone."""
-    used = results.model(text)
+    used, pictures = results.model(text), _several()
 
     def work(on: Model, progress: Progress) -> np.ndarray:
-        return knockouts.interactions(on, _scene(on, analysis, block, baseline), found, tick=progress.tick)
+        return knockouts.interactions(on, _scene(on, pictures, analysis, block, baseline), found, tick=progress.tick)
 
     key = ("interactions", analysis.key, _picture_set(), block, baseline, _digest(found))
     here, smaller = results.here_or_on_cpu(used, work)

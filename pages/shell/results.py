@@ -149,6 +149,8 @@ def compute(
             _watch(text, str(model.device), job)
         if job.smaller:
             st.warning(text("{device} ran out of memory; the CPU answered instead.", device=str(model.device)))
+        if job.fewer:
+            st.warning(text("{device} ran out of memory; it answered in smaller steps, which takes longer.", device=str(model.device)))
         return job.result()
     except Exception as error:
         tell(text, error)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from inception_viz import images
 from inception_viz.images import Picture
@@ -80,7 +81,8 @@ def sample(name: str) -> Picture:
 
 
 def current() -> Session:
-    """This visitor's session, its language taken from the address, else from the browser."""
+    """This visitor's session, its language taken from the address, else from the browser. Not for the owner's thread, which has no visitor."""
+    assert get_script_run_ctx(suppress_warning=True) is not None, "asked outside of a page: the session would be nobody's"
     new = KEY not in st.session_state
     session: Session = st.session_state.setdefault(KEY, Session())
     asked = st.query_params.get("lang")
