@@ -25,7 +25,7 @@ from inception_viz.text import message
 
 Result = TypeVar("Result")
 BOUND = 60
-CACHE_BYTES = 600_000_000
+CACHE_BYTES = 300_000_000  # some sixty analyses: a class of thirty with two pictures each
 CACHE_ENTRIES = 400
 PATIENCE = 2.0  # seconds that work goes on after a page has left it: a page that is drawn again asks for the same at once
 

@@ -8,7 +8,7 @@ from plotly.subplots import make_subplots
 
 from inception_viz.architecture import Block
 from inception_viz.correlations import Correlation
-from inception_viz.figures import colours
+from inception_viz.figures import colours, remembered
 from inception_viz.text import Text
 
 CELLS = 256  # a side: below one pixel a cell, plotly drops cells
@@ -52,6 +52,7 @@ def _band(block: Block, order: np.ndarray, step: int, along: str) -> go.Heatmap:
     return go.Heatmap(**place, zmin=0, zmax=last, colorscale=scale, showscale=False, hoverinfo="skip")
 
 
+@remembered
 def whole(correlation: Correlation, block: Block, order: np.ndarray, title: str, text: Text) -> go.Figure:
     """The whole block in the given order of channels, with a band of branch colours along the top and the left."""
     thin = 0.025
@@ -71,6 +72,7 @@ def whole(correlation: Correlation, block: Block, order: np.ndarray, title: str,
     return colours.plain(figure, 560, title, text.direction == "rtl", top=36)
 
 
+@remembered
 def branches(correlation: Correlation, block: Block, orders: Sequence[np.ndarray], text: Text) -> go.Figure:
     """One heatmap a branch, side by side on one scale; `orders` are the orders of the channels inside each branch."""
     titles = [text("{branch}: {n} channels", branch=b.name, n=b.stop - b.start) for b in block.branches]
@@ -87,6 +89,7 @@ def branches(correlation: Correlation, block: Block, orders: Sequence[np.ndarray
     return colours.plain(figure, 270, top=36)
 
 
+@remembered
 def distribution(parts: Mapping[str, np.ndarray], text: Text, by_chance: np.ndarray | None = None) -> go.Figure:
     """The distribution of r in several sets of pairs: the share of pairs in each bin of width 0.025; dotted what it is `by_chance`."""
     figure = go.Figure()

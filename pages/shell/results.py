@@ -38,10 +38,9 @@ log = logging.getLogger(__name__)
 
 @st.cache_resource(show_spinner=False)
 def engine(device: str) -> Engine:
-    """The one owner of a device."""
-    threads = os.environ.get("INCEPTION_VIZ_THREADS")
-    if threads and threads.isdecimal():
-        torch.set_num_threads(int(threads))
+    """The one owner of a device. Torch gets all processors but one, which draws the pages, or as many as INCEPTION_VIZ_THREADS says."""
+    threads = os.environ.get("INCEPTION_VIZ_THREADS", "")
+    torch.set_num_threads(int(threads) if threads.isdecimal() and int(threads) else max(1, (os.cpu_count() or 1) - 1))
     return Engine(device)
 
 
