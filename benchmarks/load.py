@@ -20,7 +20,7 @@ import tempfile
 import time
 import urllib.request
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -52,28 +52,26 @@ def photo(seed: int) -> bytes:
 class Server:
     """The server as `make run` starts it, and what the system says of it (Linux)."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, script: str = "app.py", environment: Mapping[str, str] | None = None) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.address = f"http://127.0.0.1:{port}"
-        command = [
-            sys.executable,
-            "-m",
-            "streamlit",
-            "run",
-            "app.py",
-            "--server.port",
-            str(port),
-            "--server.address",
-            "127.0.0.1",
-            *options,
-        ]
-        self.log = tempfile.NamedTemporaryFile("w+", suffix=".log")  # noqa: SIM115
+        place = ["--server.port", str(port), "--server.address", "127.0.0.1"]
+        self.command = [sys.executable, "-m", "streamlit", "run", script, *place, *options]
+        self.environment = os.environ | LIMITS | dict(environment or {})
+        handle, name = tempfile.mkstemp(".log")
+        os.close(handle)
+        self.log = Path(name)
+        self.begin()
+
+    def begin(self) -> None:
+        """Start it, at its address, and wait until it answers."""
         started = time.monotonic()
-        self.process = subprocess.Popen(command, cwd=ROOT, env=os.environ | LIMITS, stdout=self.log, stderr=subprocess.STDOUT)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self.command, cwd=ROOT, env=self.environment, stdout=log, stderr=subprocess.STDOUT)
         while not self.healthy():
-            assert self.process.poll() is None, Path(self.log.name).read_text(encoding="utf-8")
+            assert self.process.poll() is None, self.said
             time.sleep(0.1)
         self.start = time.monotonic() - started
 
@@ -84,6 +82,11 @@ class Server:
                 return answer.status == 200
         except OSError:
             return False
+
+    @property
+    def said(self) -> str:
+        """What it has written so far."""
+        return self.log.read_text(encoding="utf-8")
 
     @property
     def cpu(self) -> float:
@@ -99,8 +102,9 @@ class Server:
     def stop(self) -> float:
         """Seconds that it takes to end."""
         started = time.monotonic()
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(30)
         return time.monotonic() - started
 
 

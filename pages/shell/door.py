@@ -24,9 +24,10 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import config
 from streamlit.runtime import Runtime
+from streamlit.runtime.app_session import AppSession
 
 from inception_viz.text import Text
-from pages.shell import ghost
+from pages.shell import ghost, sign_in
 
 MOST_FILES = 40  # a session's: twelve pictures, twelve others, weights, class names, and some to spare
 MOST_BYTES = 140_000_000  # a session's: the weights of Inception v3 have 109 MB
@@ -149,8 +150,23 @@ def _held() -> dict[str, dict[str, Any]]:
     return Runtime.instance().uploaded_file_mgr.file_storage if Runtime.exists() else {}  # type: ignore[attr-defined]
 
 
+def _admitted(session: str) -> bool:
+    found = Runtime.instance()._session_mgr.get_active_session_info(session) if Runtime.exists() else None
+    return found is not None and sign_in.admits(found.session._user_info)
+
+
+REFUSED = {
+    403: "Sign in first.",
+    429: "This session has left too much here already. Close the page and open it again.",
+    507: "Too much has been left here by everybody together. Try again in some minutes.",
+}
+
+
 class Bounded:
-    """Refuses an upload (429) beyond MOST_FILES or MOST_BYTES of a session, or (507) MOST_BYTES_OF_ALL; what is on its way counts."""
+    """Refuses an upload (429) beyond MOST_FILES or MOST_BYTES of a session, or (507) MOST_BYTES_OF_ALL; what is on its way counts.
+
+    Where visitors have to sign in, nothing is taken (403) from those who have not.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -167,7 +183,7 @@ class Bounded:
             await _refuse(scope, receive, send, 411, "The length of an upload must be told.")
             return
         if (status := self._status(upload[1], int(length))) is not None:
-            await _refuse(scope, receive, send, status, "This session has left too much here already. Close the page and open it again.")
+            await _refuse(scope, receive, send, status, REFUSED[status])
             return
         coming = self.coming.setdefault(upload[1], [])
         coming.append(int(length))
@@ -179,6 +195,8 @@ class Bounded:
                 self.coming.pop(upload[1], None)
 
     def _status(self, session: str, length: int) -> int | None:
+        if sign_in.wanted() and not _admitted(session):
+            return 403
         held = {name: [len(file.data) for file in list(files.values())] for name, files in list(_held().items())}
         mine = [*held.get(session, []), *self.coming.get(session, [])]
         if len(mine) >= MOST_FILES or sum(mine) + length > MOST_BYTES:
@@ -200,11 +218,20 @@ def told(error: Exception) -> bool:
 
 
 async def _sweep() -> None:
-    """Streamlit forgets a session whose time is over only when another one comes or goes: make it look again and again."""
+    """End the sessions whose time is over.
+
+    Streamlit lets go of them only when another visitor comes or goes, and what was uploaded only when the garbage is collected after that.
+    """
+    before: dict[str, AppSession] = {}
     while True:
         await asyncio.sleep(SWEEP)
-        Runtime.instance()._session_mgr.list_sessions()  # looking removes what has expired
-        gc.collect(1)
+        now = {info.session.id: info.session for info in Runtime.instance()._session_mgr.list_sessions()}
+        for gone in before.keys() - now.keys():
+            before[gone].shutdown()
+        if before.keys() - now.keys():
+            before = now
+            gc.collect()
+        before = now
 
 
 @asynccontextmanager

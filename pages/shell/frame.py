@@ -8,7 +8,7 @@ import streamlit as st
 from inception_viz import models
 from inception_viz.figures import Figure
 from inception_viz.text import LANGUAGES, Text, message
-from pages.shell import results, session
+from pages.shell import results, session, sign_in
 
 ASSETS = Path(__file__).parent.parent.parent / "assets"
 
@@ -113,6 +113,11 @@ def open_page(word: str) -> Text:
     _style(text)
     _sidebar(text)
     st.title(text(page.title), anchor=False)
+    sign_in.required(text)
+    if session.current().choices.pop("gone", False):
+        st.warning(
+            text("The server no longer has the files that this page was about: please upload them again. Until then a sample is shown.")
+        )
     st.markdown(text(page.what))
     st.info(text("Try this: {attempt}", attempt=text(page.attempt)))
     _banner(text)

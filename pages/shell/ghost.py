@@ -15,6 +15,8 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.runtime import Runtime
 from streamlit.runtime.session_manager import ClientContext
 
+from pages.shell import sign_in
+
 PAGES = sorted(path.stem for path in Path(__file__).parent.parent.glob("*.py"))
 PATIENCE = 120.0  # seconds for a page; a server that can't draw one opens all the same, and says so to its visitors
 
@@ -50,7 +52,7 @@ async def visit(runtime: Runtime) -> None:
     Streamlit collects garbage after every run of a page: unless it is frozen, that walks through torch and plotly each time (0.2 s).
     """
     started, ghost = time.monotonic(), Ghost()
-    session = runtime.connect_session(ghost, {})
+    session = runtime.connect_session(ghost, {"pass": sign_in.PASS})
     try:
         for query in ("lang=ar", "lang=en"):
             await ghost.see(runtime, session, query=query)

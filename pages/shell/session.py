@@ -13,6 +13,7 @@ from inception_viz.images import Picture
 from inception_viz.text import LANGUAGES
 
 KEY = "session"
+OWN = "own"  # in the address of a page that shows what somebody uploaded
 MOST_PICTURES = 12
 
 
@@ -32,7 +33,11 @@ class File:
 
 @dataclass
 class Session:
-    """One visitor's choices. `file` holds weights of their own; `pictures` are in the order of upload, `shown` is the one on show."""
+    """One visitor's choices. `file` holds weights of their own; `pictures` are in the order of upload, `shown` is the one on show.
+
+    `uploaded` says whether anything came from the visitor: the address then says so too, and if the server is started anew under an open page, the
+    new session can tell that something is gone.
+    """
 
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     language: str = "en"
@@ -43,6 +48,7 @@ class Session:
     class_names: File | None = None
     pictures: list[Picture] = field(default_factory=list)
     shown: int = 0
+    uploaded: bool = False
     choices: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -90,6 +96,12 @@ def current() -> Session:
         session.language = asked
     elif new and (st.context.locale or "").startswith("ar"):
         session.language = "ar"
+    if new and OWN in st.query_params:
+        session.choices["gone"] = True
+    if session.uploaded and OWN not in st.query_params:
+        st.query_params[OWN] = "1"
+    elif not session.uploaded and OWN in st.query_params:
+        del st.query_params[OWN]
     if st.query_params.get("lang") != session.language:
         st.query_params["lang"] = session.language
     return session
