@@ -50,6 +50,7 @@ class Visitor:
     def __init__(self, address: str, headers: Mapping[str, str] | None = None) -> None:
         self.address, self.headers = urlsplit(address), dict(headers or {})
         self.token, self.session, self.page = "", "", ""
+        self.cookies: dict[str, str] = {}  # besides the one that goes with the token
         self.states: dict[str, WidgetState] = {}
         self.seen = Seen()
 
@@ -59,7 +60,7 @@ class Visitor:
         self.socket = await websockets.connect(
             f"ws://{self.address.netloc}/_stcore/stream",
             subprotocols=["streamlit", self.token, *([self.session] if self.session else [])],
-            additional_headers={"Cookie": f"{COOKIE}={self.token}", **self.headers},
+            additional_headers={"Cookie": self._cookies(), **self.headers},
             max_size=None, compression=None, open_timeout=PATIENCE, ping_interval=None,
         )  # fmt: skip
         return self
@@ -70,12 +71,15 @@ class Visitor:
     def request(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
         """Status and body of a plain request with this visitor's cookie and token."""
         connection = http.client.HTTPConnection(self.address.netloc, timeout=PATIENCE)
-        own = {"Cookie": f"{COOKIE}={self.token}", "X-Xsrftoken": self.token} if self.token else {}
+        own = {"Cookie": self._cookies(), "X-Xsrftoken": self.token} if self.token else {}
         connection.request(method, path, body, {**own, **self.headers, **(headers or {})})
         answer = connection.getresponse()
         found = answer.status, answer.read()
         connection.close()
         return found
+
+    def _cookies(self) -> str:
+        return "; ".join(f"{name}={value}" for name, value in {COOKIE: self.token, **self.cookies}.items())
 
     def _cookie(self) -> str:
         connection = http.client.HTTPConnection(self.address.netloc, timeout=PATIENCE)
@@ -92,6 +96,11 @@ class Visitor:
 
     async def draw(self, page: str | None = None, query: str = "lang=en", **trigger: WidgetState) -> Seen:
         """Run a page (by its name in the address, "" for the first; None: the same again) and wait for its end."""
+        await self.begin(page, query, **trigger)
+        return await self.drawn()
+
+    async def begin(self, page: str | None = None, query: str = "lang=en", **trigger: WidgetState) -> None:
+        """Ask for a page, without waiting for it."""
         if page is not None:
             self.page = page
         message = BackMsg()
@@ -99,7 +108,6 @@ class Visitor:
         state.query_string, state.page_name = query, self.page
         state.widget_states.widgets.extend([*self.states.values(), *trigger.values()])
         await self._send(message)
-        return await self.drawn()
 
     async def drawn(self) -> Seen:
         """What the run brings that is going on, or comes next."""

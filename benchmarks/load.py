@@ -53,6 +53,11 @@ class Server:
     """The server as `make run` starts it, and what the system says of it (Linux)."""
 
     def __init__(self, *options: str, script: str = "app.py", environment: Mapping[str, str] | None = None) -> None:
+        self.prepare(*options, script=script, environment=environment)
+        self.begin()
+
+    def prepare(self, *options: str, script: str = "app.py", environment: Mapping[str, str] | None = None) -> None:
+        """Its address and command, before it is started."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -63,7 +68,6 @@ class Server:
         handle, name = tempfile.mkstemp(".log")
         os.close(handle)
         self.log = Path(name)
-        self.begin()
 
     def begin(self) -> None:
         """Start it, at its address, and wait until it answers."""
