@@ -235,9 +235,11 @@ def _replace(path: Path, data: bytes) -> None:
         aside.unlink(missing_ok=True)
 
 
-def write(analysis: Analysis, clusters: Mapping[str, Clusters], folder: Path) -> dict:
-    """Write `analysis.json` and `arrays.npz` into `folder`; returns what the JSON holds."""
+def write(analysis: Analysis, clusters: Mapping[str, Clusters], folder: Path, evidence: Mapping[str, dict] | None = None) -> dict:
+    """Write `analysis.json` and `arrays.npz` into `folder`; returns what the JSON holds. `evidence` is what else is known, by block."""
     told = summary(analysis, clusters)
+    for block in told["blocks"]:
+        block |= {"evidence": evidence[block["name"]]} if evidence else {}
     packed = io.BytesIO()
     np.savez_compressed(packed, allow_pickle=False, **arrays(analysis))
     folder.mkdir(parents=True, exist_ok=True)

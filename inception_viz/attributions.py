@@ -11,7 +11,7 @@ Whether an attribution is to be believed is tried, not assumed: `faithfulness` t
 the picture.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -325,7 +325,7 @@ def after(model: Model, block: str) -> fx.GraphModule:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """The target's `values` when a `share` of all channels (or places) has gone, or has come back; both `(points,)`, share from 0 to 1."""
+    """The target's `values` when a `share` of all pieces (channels, clusters or places) has gone, or has come back; both `(points,)`, share from 0 to 1."""
 
     share: np.ndarray
     values: np.ndarray
@@ -341,13 +341,16 @@ class Faithfulness:
     """How an attribution fares when what it calls important really goes (its place is set to zero, the mean colour for pixels).
 
     `deletion` takes the most important away first, `insertion` starts from nothing and puts it back first (Petsiuk et al. 2018, RISE). A good ranking
-    falls early and rises early. The network sees what it never saw, so only the comparison counts: `chance` (ORDERS,) are the gaps of random orders.
+    falls early and rises early. The network sees what it never saw, so only the comparison counts: `chance` (ORDERS,) are the gaps of random orders,
+    `chance_deletion` and `chance_insertion` their mean curves.
     `infidelity` is the mean squared miss when random subsets go (Yeh et al. 2019; Captum's `infidelity` with a binary perturbation), `silence` the same
     for an attribution that says nothing. With `scaled` the values were first multiplied by what suits them best: a map has no units.
     """
 
     deletion: Curve
     insertion: Curve
+    chance_deletion: Curve
+    chance_insertion: Curve
     chance: np.ndarray
     infidelity: float
     silence: float
@@ -378,13 +381,15 @@ def _values(forward: Callable[[Tensor], Tensor], whole: Tensor, pieces: np.ndarr
 
     @torch.no_grad()
     def values(there: np.ndarray) -> np.ndarray:
-        different, which = np.unique(there, axis=0, return_inverse=True)
+        places: dict[bytes, int] = {}
+        which = [places.setdefault(row.tobytes(), len(places)) for row in np.packbits(there, 1)]
+        different = there[np.unique(which, return_index=True)[1]]
         found = []
         batch = at_once(BATCH)
         for some in np.split(different, range(batch, len(different), batch)):
             tick()
             found.append(forward(whole * torch.from_numpy(some[:, pieces]).to(whole)).cpu().double().numpy())
-        return np.concatenate(found)[which.reshape(-1)]
+        return np.concatenate(found)[which]
 
     return values
 
@@ -397,8 +402,8 @@ def _infidelity(there: np.ndarray, falls: np.ndarray, scores: np.ndarray, scaled
     return float(((foretold - falls) ** 2).mean())
 
 
-def _faithfulness(values: Values, scores: np.ndarray, sizes: np.ndarray, scaled: bool) -> Faithfulness:
-    """Curves in the order of `scores` (pieces,) and in random ones, and infidelity; `sizes` (pieces,) is how many units a piece has."""
+def _faithfulness(values: Values, scores: np.ndarray, scaled: bool) -> Faithfulness:
+    """Curves in the order of `scores` (pieces,) and in random ones, and infidelity; pieces count alike, whatever their size, since scores are sums."""
     count = len(scores)
     chance = np.random.default_rng(SEED)
     orders = np.stack([np.argsort(-scores, kind="stable"), *(chance.permutation(count) for _ in range(ORDERS))])
@@ -407,13 +412,16 @@ def _faithfulness(values: Values, scores: np.ndarray, sizes: np.ndarray, scaled:
     subsets = chance.random((SUBSETS, count)) >= GONE
     asked = np.concatenate([~gone.reshape(-1, count), gone.reshape(-1, count), subsets])
     deleted, inserted, left = np.split(values(asked), [gone[..., 0].size, 2 * gone[..., 0].size])
-    shares = gone @ sizes / sizes.sum()
+    shares = gone.mean(2)
     curves = [[Curve(s, v) for s, v in zip(shares, found.reshape(shares.shape), strict=True)] for found in (deleted, inserted)]
     gaps = np.array([insertion.area - deletion.area for deletion, insertion in zip(*curves, strict=True)])
+    chance_deletion, chance_insertion = (Curve(shares[1:].mean(0), v.reshape(shares.shape)[1:].mean(0)) for v in (deleted, inserted))
     falls = deleted[0] - left
     return Faithfulness(
         curves[0][0],
         curves[1][0],
+        chance_deletion,
+        chance_insertion,
         gaps[1:],
         _infidelity(subsets, falls, scores, scaled),
         _infidelity(subsets, falls, np.zeros(count), False),
@@ -433,7 +441,7 @@ def faithfulness(
     whole = capture(model, inputs, target, gradients=False).activations[block]
     pieces = np.arange(len(given.channels)) if labels is None else _groups(labels)
     values = _values(lambda activation: target.of(rest(activation)), whole, pieces[:, None, None], tick)
-    return _faithfulness(values, np.bincount(pieces, given.channels), np.bincount(pieces), False)
+    return _faithfulness(values, np.bincount(pieces, given.channels), False)
 
 
 def pixel_faithfulness(model: Model, inputs: Tensor, target: Target, given: np.ndarray, tick: Tick = no_tick) -> Faithfulness:
@@ -446,7 +454,7 @@ def pixel_faithfulness(model: Model, inputs: Tensor, target: Target, given: np.n
     rows = np.arange(len(given)) * GRID // len(given)
     pieces = rows[:, None] * GRID + rows
     values = _values(lambda picture: target.of(model.network(picture)), inputs, pieces[None], tick)
-    return _faithfulness(values, np.bincount(pieces.ravel(), given.ravel()), np.bincount(pieces.ravel()), True)
+    return _faithfulness(values, np.bincount(pieces.ravel(), given.ravel()), True)
 
 
 def sensitivity(explain: Callable[[Tensor], np.ndarray], inputs: Tensor) -> float:
@@ -484,7 +492,7 @@ class Check:
     def failures(self) -> tuple[str, ...]:
         """What is wrong, as marked messages; empty if nothing is."""
         tests = {
-            message("ranks no better than a random order"): self.faithfulness.p > LEVEL,
+            message("its ranking cannot be told from a random order"): self.faithfulness.p > LEVEL,
             message("foretells no better than saying nothing"): self.faithfulness.unexplained >= 1,
             message("does not add up"): self.delta is not None and abs(self.delta) > MOST_MISSED,
             message("unsteady"): self.sensitivity > MOST_MOVED,
@@ -492,35 +500,29 @@ class Check:
         return tuple(words for words, failed in tests.items() if failed)
 
 
-def _evaluations(kinds: Mapping[str, Method] | Mapping[str, PixelMap]) -> int:
-    return sum((2 + NUDGES) * kind.evaluations + FAITHFULNESS_EVALUATIONS for kind in kinds.values())
+def check_evaluations(kind: Method | PixelMap) -> int:
+    """About how many evaluations a check of one method takes."""
+    return (2 + NUDGES) * kind.evaluations + FAITHFULNESS_EVALUATIONS
 
 
-CHECK_EVALUATIONS = {"block": _evaluations(METHODS), "pixels": _evaluations(PIXEL_METHODS)}  # about
+def check(model: Model, inputs: Tensor, target: Target, block: str, method: str, labels: np.ndarray, tick: Tick = no_tick) -> Check:
+    """One method of METHODS at a block, tried on one picture; channels go by the clusters `labels` (C,). Raises as `attribute` does."""
 
+    def explain(pictures: Tensor) -> np.ndarray:
+        return attribute(model, pictures, target, block, method, labels, tick).channels
 
-def checked(
-    model: Model, inputs: Tensor, target: Target, block: str, labels: np.ndarray, tick: Tick = no_tick
-) -> Iterator[tuple[str, Check]]:
-    """Every method of METHODS at a block, tried on one picture; channels go by the clusters `labels` (C,). Raises as `attribute` does."""
     with torch.inference_mode():
         whole = float(target.of(model.network(inputs)) - target.of(model.network(torch.zeros_like(inputs))))
-    for method in METHODS:
-
-        def explain(pictures: Tensor, method: str = method) -> np.ndarray:
-            return attribute(model, pictures, target, block, method, labels, tick).channels
-
-        given = attribute(model, inputs, target, block, method, labels, tick)
-        delta = None if given.completeness_delta is None else given.completeness_delta / (abs(whole) or 1)
-        yield method, Check(faithfulness(model, inputs, target, block, given, labels, tick), sensitivity(explain, inputs), delta)
+    given = attribute(model, inputs, target, block, method, labels, tick)
+    delta = None if given.completeness_delta is None else given.completeness_delta / (abs(whole) or 1)
+    return Check(faithfulness(model, inputs, target, block, given, labels, tick), sensitivity(explain, inputs), delta)
 
 
-def checked_pixels(model: Model, inputs: Tensor, target: Target, tick: Tick = no_tick) -> Iterator[tuple[str, Check]]:
-    """Every method of PIXEL_METHODS, tried on one picture. Raises as `attribute_pixels` does."""
-    for method in PIXEL_METHODS:
+def check_pixels(model: Model, inputs: Tensor, target: Target, method: str, tick: Tick = no_tick) -> Check:
+    """One method of PIXEL_METHODS, tried on one picture. Raises as `attribute_pixels` does."""
 
-        def explain(pictures: Tensor, method: str = method) -> np.ndarray:
-            return attribute_pixels(model, pictures, target, method, tick)
+    def explain(pictures: Tensor) -> np.ndarray:
+        return attribute_pixels(model, pictures, target, method, tick)
 
-        given = attribute_pixels(model, inputs, target, method, tick)
-        yield method, Check(pixel_faithfulness(model, inputs, target, given, tick), sensitivity(explain, inputs), None)
+    given = attribute_pixels(model, inputs, target, method, tick)
+    return Check(pixel_faithfulness(model, inputs, target, given, tick), sensitivity(explain, inputs), None)

@@ -237,6 +237,12 @@ def branch_table(clusters: Clusters, block: Block) -> np.ndarray:
     return table
 
 
+def order(clusters: Clusters) -> np.ndarray:
+    """An order of the channels for drawing, `(C,)`: cluster by cluster, constant channels last."""
+    last = np.where(clusters.labels < 0, clusters.count, clusters.labels)
+    return np.argsort(last, kind="stable")
+
+
 def agreement(a: np.ndarray, b: np.ndarray) -> float:
     """Adjusted Rand index of two labellings, over the channels that both label: 1 for equal ones, about 0 for chance."""
     both = (a >= 0) & (b >= 0)

@@ -13,10 +13,9 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
 from torch import Tensor
-from torch.nn import functional
 
 from inception_viz.errors import VisitorError
-from inception_viz.moments import CrossMoments, Moments, cross_moments, samples
+from inception_viz.moments import CrossMoments, Moments, cross_moments, on_one_grid, samples
 from inception_viz.text import message
 
 TOP_SHARE = 0.1  # of the positions, where a channel counts as firing in the binary definition
@@ -126,12 +125,6 @@ def from_cross_moments(moments: CrossMoments) -> CrossCorrelation:
     return CrossCorrelation(r.clamp(-1, 1).float().cpu().numpy(), moments.n)
 
 
-def on_one_grid(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Two blocks' activations `(C, H, W)` on the coarser of both grids, averaged over area."""
-    side = (min(a.shape[-2], b.shape[-2]), min(a.shape[-1], b.shape[-1]))
-    return functional.adaptive_avg_pool2d(a.float(), side), functional.adaptive_avg_pool2d(b.float(), side)
-
-
 def across(a: Tensor, b: Tensor) -> CrossCorrelation:
     """Pearson's r between the channels of two blocks, `(A, H, W)` and `(B, H', W')`, on their common grid."""
     a, b = on_one_grid(a, b)
@@ -217,6 +210,17 @@ def measure(definition: str = "spatial", transform: str = PLAIN) -> Measure:
         "image": lambda pooled: image_level(pooled, change),
     }
     return kinds[definition]
+
+
+def transformed(values: Tensor, definition: str = "spatial", transform: str = PLAIN) -> Tensor:
+    """What `measure(definition, transform)` correlates, in the shape of `values`: `(C, H, W)`, or for "image" `(N, C)`."""
+    change = TRANSFORMS[transform]
+    kinds: Mapping[str, Callable[[Tensor], Tensor]] = {
+        "spatial": lambda activation: change(samples(activation)).reshape(activation.shape),
+        "binary": lambda activation: activation,
+        "image": lambda pooled: change(pooled.T).T,
+    }
+    return kinds[definition](values)
 
 
 def order(correlation: Correlation) -> np.ndarray:

@@ -5,33 +5,41 @@ Biases, batch norm, pooling and activation functions are not counted as MACs, as
 """
 
 import math
-import statistics
-import time
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
-import torchvision
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from inception_viz.errors import VisitorError
-from inception_viz.text import message
+from inception_viz import networks
+from inception_viz.architecture import Architecture, describe, describe_network
+from inception_viz.measurement import Cell, Finding, Outcome, Timing, allow, timed, within
+from inception_viz.models import Model
+from inception_viz.networks import NETWORKS, Widths
+from inception_viz.text import Blank, message
 
-MEMORY_LIMIT = 512 * 2**20  # bytes of weights and activations that one measurement may take
-REPEATS = 5
-
-
-class TooLarge(VisitorError):
-    """A size whose measurement would take more memory than one visitor may use; refused before anything is allocated."""
-
-    words = message("This would take {found} MB of memory; {allowed} MB are allowed here. Choose a smaller size.")
+KERNEL, SIDE = 3, 28  # of the chains
+WIDEST, DEEPEST = 512, 32
+FACTORS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+CHOICES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)  # to choose a factor from
+LEAST_FACTOR, MOST_FACTOR = 0.1, 3.0
+WIDEST_BLOCK = 1024
+WIDTH, DEPTH, FACTOR, CHANNELS = message("The width"), message("The depth"), message("The factor"), message("The number of channels")
+TOLERANCE = 0.3  # how far from 2 (or 1) a fitted exponent of time may lie and still be called quadratic (or linear)
+QUADRATIC = message(
+    "If two convolutional layers are chained, any uniform increase in the number of their filters results in a quadratic increase of computation."
+)
+LINEAR = message("Each further layer of the same width costs as much as the one before: cost grows linearly with depth.")
+REDUCE = message("1x1 convolutions before the expensive ones keep the computational requirements from blowing up.")
+FEWER = message("GoogLeNet uses 12 times fewer parameters than the network of Krizhevsky et al. (AlexNet).")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Parameters (count), multiply-accumulates of one picture, and the values held in weights and activations."""
+    """Parameters (count), multiply-accumulates of one picture, and the values held in activations."""
 
     parameters: int
     macs: int
@@ -45,18 +53,26 @@ class Cost:
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(self.parameters + other.parameters, self.macs + other.macs, self.activations + other.activations)
 
+    def row(self) -> dict[str, Cell]:
+        """As cells of a table."""
+        return {"parameters": self.parameters, "macs": self.macs}
+
 
 @dataclass(frozen=True)
-class Timing:
-    """Seconds of one run: median and both ends of `repeats` runs after one that is not counted."""
+class Point:
+    """One measured size: what it is called, the number that was turned (width, depth, factor, side ...), its cost and its time."""
 
-    median: float
-    low: float
-    high: float
-    repeats: int
-    device: str
-    threads: int
-    dtype: str
+    name: str
+    size: float
+    cost: Cost
+    timing: Timing
+
+    def row(self) -> dict[str, Cell]:
+        """As a row of a table."""
+        return {"name": self.name, "size": self.size, **self.cost.row(), **self.timing.row()}
+
+
+Measuring = Generator[float, None, list[Point]]  # yields the share done, 0 to 1
 
 
 def convolution(inputs: int, outputs: int, kernel: int, side: int) -> Cost:
@@ -69,7 +85,7 @@ def convolution(inputs: int, outputs: int, kernel: int, side: int) -> Cost:
     return Cost(weights, weights * side**2, outputs * side**2)
 
 
-def chain(width: int, depth: int, kernel: int = 3, side: int = 28) -> Cost:
+def chain(width: int, depth: int, kernel: int = KERNEL, side: int = SIDE) -> Cost:
     """Cost of `depth` chained convolutions of `width` channels each: quadratic in width, linear in depth.
 
     >>> chain(64, 2).macs / chain(32, 2).macs
@@ -90,103 +106,44 @@ def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
     return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
 
 
-@dataclass(frozen=True)
-class Widths:
-    """The six widths of an Inception block, and what it reads: `inputs` channels on a map of `side` x `side` (paper, Table 1)."""
-
-    inputs: int
-    side: int
-    one: int
-    reduce_three: int
-    three: int
-    reduce_five: int
-    five: int
-    pool: int
-
-    @property
-    def outputs(self) -> int:
-        """Channels of the concatenated output."""
-        return self.one + self.three + self.five + self.pool
+def by_branch(widths: Widths, five: int = 5) -> dict[str, Cost]:
+    """Cost of each branch of an Inception block with 1x1 reductions (paper, Figure 2b); `five=3` gives torchvision's, whose "5x5" is a 3x3."""
+    w, side = widths, widths.side
+    return {
+        "1x1": convolution(w.inputs, w.one, 1, side),
+        "3x3": convolution(w.inputs, w.reduce_three, 1, side) + convolution(w.reduce_three, w.three, 3, side),
+        "5x5": convolution(w.inputs, w.reduce_five, 1, side) + convolution(w.reduce_five, w.five, five, side),
+        "pool": convolution(w.inputs, w.pool, 1, side),
+    }
 
 
-GOOGLENET = {
-    "3a": Widths(192, 28, 64, 96, 128, 16, 32, 32),
-    "3b": Widths(256, 28, 128, 128, 192, 32, 96, 64),
-    "4a": Widths(480, 14, 192, 96, 208, 16, 48, 64),
-    "4b": Widths(512, 14, 160, 112, 224, 24, 64, 64),
-    "4c": Widths(512, 14, 128, 128, 256, 24, 64, 64),
-    "4d": Widths(512, 14, 112, 144, 288, 32, 64, 64),
-    "4e": Widths(528, 14, 256, 160, 320, 32, 128, 128),
-    "5a": Widths(832, 7, 256, 160, 320, 32, 128, 128),
-    "5b": Widths(832, 7, 384, 192, 384, 48, 128, 128),
-}
+def naive_by_branch(widths: Widths, five: int = 5) -> dict[str, Cost]:
+    """Cost of each branch of the naive block (paper, Figure 2a): no reductions, and a pool branch that hands all its input channels on for nothing."""
+    w, side = widths, widths.side
+    return {
+        "1x1": convolution(w.inputs, w.one, 1, side),
+        "3x3": convolution(w.inputs, w.three, 3, side),
+        "5x5": convolution(w.inputs, w.five, five, side),
+        "pool": Cost(0, 0, w.inputs * side**2),
+    }
 
 
 def block(widths: Widths, five: int = 5) -> Cost:
-    """Cost of an Inception block with 1x1 reductions (paper, Figure 2b); `five=3` gives torchvision's block, whose "5x5" is a 3x3.
+    """Cost of a whole Inception block.
 
-    >>> round(block(GOOGLENET["3a"]).macs / 1e6)
+    >>> round(block(networks.GOOGLENET["3a"]).macs / 1e6)
     128
     """
-    w, side = widths, widths.side
-    return (
-        convolution(w.inputs, w.one, 1, side)
-        + convolution(w.inputs, w.reduce_three, 1, side)
-        + convolution(w.reduce_three, w.three, 3, side)
-        + convolution(w.inputs, w.reduce_five, 1, side)
-        + convolution(w.reduce_five, w.five, five, side)
-        + convolution(w.inputs, w.pool, 1, side)
-    )
+    return sum(by_branch(widths, five).values(), Cost(0, 0, 0))
 
 
 def naive_block(widths: Widths, five: int = 5) -> Cost:
-    """Cost of the naive block (paper, Figure 2a): no reductions, and a pool branch that hands all its input channels on.
+    """Cost of a whole naive block.
 
-    >>> round(naive_block(GOOGLENET["3a"]).macs / 1e6)
+    >>> round(naive_block(networks.GOOGLENET["3a"]).macs / 1e6)
     303
     """
-    w, side = widths, widths.side
-    three = convolution(w.inputs, w.three, 3, side)
-    return convolution(w.inputs, w.one, 1, side) + three + convolution(w.inputs, w.five, five, side)
-
-
-def scaled(widths: Widths, factor: float) -> Widths:
-    """All widths, the input's too, times `factor` (at least one channel each)."""
-    names = ("inputs", "one", "reduce_three", "three", "reduce_five", "five", "pool")
-    return replace(widths, **{name: max(1, round(factor * getattr(widths, name))) for name in names})
-
-
-def network_in_network(classes: int = 1000) -> nn.Sequential:
-    """The ImageNet network of Lin, Chen & Yan, "Network in Network" (2013): convolutions each followed by two 1x1 ones, and global average pooling."""
-
-    def stage(inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0, last: int | None = None) -> list[nn.Module]:
-        convolutions = (
-            nn.Conv2d(inputs, outputs, kernel, stride, padding),
-            nn.Conv2d(outputs, outputs, 1),
-            nn.Conv2d(outputs, last or outputs, 1),
-        )
-        return [layer for convolution in convolutions for layer in (convolution, nn.ReLU())]
-
-    def pool() -> nn.Module:
-        return nn.MaxPool2d(3, stride=2, ceil_mode=True)
-
-    return nn.Sequential(
-        *stage(3, 96, 11, stride=4), pool(),
-        *stage(96, 256, 5, padding=2), pool(),
-        *stage(256, 384, 3, padding=1), pool(),
-        nn.Dropout(0.5),
-        *stage(384, 1024, 3, last=classes, padding=1),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-    )  # fmt: skip
-
-
-NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
-    "GoogLeNet": (lambda: torchvision.models.GoogLeNet(aux_logits=False, init_weights=False), 224),
-    "Inception v3": (lambda: torchvision.models.Inception3(aux_logits=False, init_weights=False), 299),
-    "AlexNet": (torchvision.models.alexnet, 224),
-    "VGG-16": (torchvision.models.vgg16, 224),
-    "Network in Network": (network_in_network, 224),
-}
+    return sum(naive_by_branch(widths, five).values(), Cost(0, 0, 0))
 
 
 def counted(network: nn.Module, side: int) -> Cost:
@@ -200,54 +157,182 @@ def counted(network: nn.Module, side: int) -> Cost:
 
 def counts() -> dict[str, Cost]:
     """Cost of every network of `NETWORKS`, computed on the meta device: no memory, no arithmetic."""
-    result = {}
-    for name, (build, side) in NETWORKS.items():
-        with torch.device("meta"):
-            result[name] = counted(build(), side)
-    return result
+    return {name: counted(networks.hollow(build), side) for name, (build, side) in NETWORKS.items()}
 
 
-def allowed(cost: Cost) -> Cost:
-    """The same cost, if a measurement of it fits into `MEMORY_LIMIT`; raises TooLarge otherwise."""
-    if cost.memory_bytes > MEMORY_LIMIT:
-        raise TooLarge(found=round(cost.memory_bytes / 2**20), allowed=MEMORY_LIMIT // 2**20)
-    return cost
+def receptive_field(described: Architecture) -> int:
+    """Side of the square of input pixels that one position of the last convolution or pooling sees; what pools globally sees all."""
+    local = ("convolution", "max pool", "average pool")
+    return max(facts["receptive_field"] for _, facts in described.graph.nodes(data=True) if facts["operation"] in local)
 
 
-def timed(run: Callable[[], Tensor], device: torch.device, repeats: int = REPEATS) -> Timing:
-    """How long `run` takes on `device`, waiting for the device to finish each time."""
-    dtype = str(run().dtype).removeprefix("torch.")
-    seconds = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        run()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - started)
-    return Timing(statistics.median(seconds), min(seconds), max(seconds), repeats, str(device), torch.get_num_threads(), dtype)
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """What is to be timed: a hollow network, its cost, and the channels and the side of its input."""
+
+    name: str
+    size: float
+    cost: Cost
+    network: nn.Module
+    channels: int
+    side: int
+
+
+def _time(plan: _Plan, device: torch.device) -> Timing:
+    """How long a network takes for one random input `(1, channels, side, side)`."""
+    real = networks.filled(plan.network, device)
+    generator = torch.Generator().manual_seed(networks.SEED)
+    inputs = torch.randn(1, plan.channels, plan.side, plan.side, generator=generator).to(device, memory_format=torch.channels_last)
+    with torch.inference_mode():
+        return timed(lambda: real(inputs), device)
+
+
+def _measured(plans: Sequence[_Plan], device: torch.device) -> Measuring:
+    """Time all plans, once it is clear that each may take its memory. Raises TooLarge."""
+    for plan in plans:
+        allow(plan.cost.memory_bytes)
+    points = []
+    for done, plan in enumerate(plans):
+        points.append(Point(plan.name, plan.size, plan.cost, _time(plan, device)))
+        yield (done + 1) / len(plans)
+    return points
+
+
+def measure_chains(shapes: Sequence[tuple[int, int]], device: torch.device, kernel: int = KERNEL, side: int = SIDE) -> Measuring:
+    """Time chains of (width, depth); the size of a point is the width, or the depth where all are equally wide. Raises TooLarge, OutOfRange before any."""
+    for width, depth in shapes:
+        allow(chain(width, depth, kernel, side).memory_bytes)
+        within(WIDTH, width, 1, WIDEST)
+        within(DEPTH, depth, 1, DEEPEST)
+    deep = len({width for width, _ in shapes}) == 1
+    plans = []
+    for width, depth in shapes:
+        network = networks.hollow(partial(networks.chain, width, depth, kernel))
+        plans.append(_Plan(f"{width} x {depth}", depth if deep else width, chain(width, depth, kernel, side), network, width, side))
+    return _measured(plans, device)
+
+
+def widths_to(widest: int) -> list[int]:
+    """Seven widths up to `widest`, each about 1.4 times the one before.
+
+    >>> widths_to(128)
+    [16, 23, 32, 45, 64, 91, 128]
+    """
+    return sorted({max(1, round(widest / 2 ** (step / 2))) for step in range(7)})
+
+
+def depths_to(deepest: int) -> list[int]:
+    """At most eight depths up to `deepest`, evenly apart."""
+    return sorted({max(1, round(deepest * step / 8)) for step in range(1, 9)})
+
+
+def measure_factors(model: Model, factors: Sequence[float] = FACTORS) -> Measuring:
+    """Time the loaded network with all its widths times each factor, random values in it. Raises TooLarge, OutOfRange before any."""
+    described, side = describe(model), model.weights.preprocessing.crop
+    for factor in factors:
+        within(FACTOR, factor, LEAST_FACTOR, MOST_FACTOR)
+    made = [networks.wider(model.network, described, factor) for factor in factors]
+    plans = [_Plan(f"x {f:g}", f, counted(network, side), network, 3, side) for f, network in zip(factors, made, strict=True)]
+    return _measured(plans, model.device)
+
+
+def measure_networks(device: torch.device) -> Generator[float, None, list[tuple[Point, int]]]:
+    """Time all of NETWORKS, random values in them, one after the other; the size of a point is the picture's side. With each its receptive field."""
+    made = {name: (networks.hollow(build), side) for name, (build, side) in NETWORKS.items()}
+    points = yield from _measured([_Plan(n, side, counted(network, side), network, 3, side) for n, (network, side) in made.items()], device)
+    return [(point, field(point.name)) for point in points]
+
+
+def field(name: str) -> int:
+    """The receptive field of one of NETWORKS, pixels."""
+    build, side = NETWORKS[name]
+    network = networks.hollow(build).to_empty(device="cpu")  # whatever values: the graph is looked at, nothing is computed
+    return receptive_field(describe_network(network, side))
+
+
+def check(widths: Widths) -> Widths:
+    """The same widths, if they can be measured. Raises OutOfRange or TooLarge."""
+    for name, value in vars(widths).items():
+        within(CHANNELS, value, 1, WIDEST_BLOCK if name != "side" else 112)
+    allow(max(block(widths).memory_bytes, naive_block(widths).memory_bytes))
+    return widths
+
+
+def measure_blocks(
+    blocks: Mapping[str, Widths], device: torch.device, five: int = 5
+) -> Generator[float, None, dict[str, tuple[Point, Point]]]:
+    """Time each block with 1x1 reductions, and the naive one. Raises TooLarge, OutOfRange before any."""
+    plans = []
+    for name, w in blocks.items():
+        check(w)
+        for cost, build in ((block, networks.block), (naive_block, networks.naive_block)):
+            plans.append(_Plan(name, w.inputs, cost(w, five), networks.hollow(partial(build, w, five)), w.inputs, w.side))
+    points = yield from _measured(plans, device)
+    return dict(zip(blocks, zip(points[::2], points[1::2], strict=True), strict=True))
 
 
 @dataclass(frozen=True)
-class Point:
-    """One measured size: the width or depth that was turned, its cost and its time."""
+class Growth:
+    """The powers of the size with which parameters, MACs and time grow; `late` is time's over the larger half of the sizes, where overhead weighs less."""
 
-    size: int
-    cost: Cost
-    timing: Timing
+    parameters: float
+    macs: float
+    seconds: float
+    late: float
 
 
-def measure_chains(
-    shapes: Sequence[tuple[int, int]], device: torch.device, kernel: int = 3, side: int = 28
-) -> Generator[float, None, list[Point]]:
-    """Run chains of (width, depth): yields the share done, returns a point for each (its size is the width). Raises TooLarge before running any."""
-    costs = [allowed(chain(width, depth, kernel, side)) for width, depth in shapes]
-    generator = torch.Generator().manual_seed(0)
-    points = []
-    for done, ((width, depth), cost) in enumerate(zip(shapes, costs, strict=True)):
-        layers = [nn.Conv2d(width, width, kernel, padding=kernel // 2, bias=False, device=device) for _ in range(depth)]
-        network = nn.Sequential(*layers).eval().to(memory_format=torch.channels_last)
-        picture = torch.randn(1, width, side, side, generator=generator).to(device, memory_format=torch.channels_last)
-        with torch.inference_mode():
-            points.append(Point(width, cost, timed(lambda network=network, picture=picture: network(picture), device)))  # type: ignore[misc]
-        yield (done + 1) / len(shapes)
-    return points
+def growth(points: Sequence[Point]) -> Growth:
+    """How cost and time grow with the size."""
+    sizes = [p.size for p in points]
+    seconds = [p.timing.median for p in points]
+    half = len(points) // 2
+    return Growth(
+        exponent(sizes, [p.cost.parameters for p in points]), exponent(sizes, [p.cost.macs for p in points]),
+        exponent(sizes, seconds), exponent(sizes[half:], seconds[half:]),
+    )  # fmt: skip
+
+
+GREW = message("MACs grow with power {macs}, measured time with power {seconds} (over the larger half of the sizes {late}).")
+
+
+def steady(points: Iterable[Point]) -> bool:
+    """Whether all times are worth a conclusion."""
+    return all(point.timing.steady for point in points)
+
+
+def grown(points: Sequence[Point], claim: str = QUADRATIC, power: int = 2) -> Outcome:
+    """Whether time grew with the `power` of the size that the claim says, over the larger half of the sizes."""
+    grew = growth(points)
+    sure = steady(points) and not math.isnan(grew.late)
+    supported = None if not sure else abs(grew.late - power) <= TOLERANCE
+    facts = {"macs": f"{grew.macs:.2f}", "seconds": f"{grew.seconds:.2f}", "late": f"{grew.late:.2f}"}
+    return Outcome((Finding(claim, GREW, supported, facts),), tuple(p.row() for p in points))
+
+
+def saved(pairs: Mapping[str, tuple[Point, Point]]) -> Outcome:
+    """What 1x1 reductions save, block by block; supported if every block is measured to be faster with them."""
+    macs = [naive.cost.macs / reduced.cost.macs for reduced, naive in pairs.values()]
+    times = [naive.timing.median / reduced.timing.median for reduced, naive in pairs.values()]
+    sure = steady(point for pair in pairs.values() for point in pair)
+    one = message("With reductions {low} times fewer MACs and {fast_low} times less time than naive.")
+    several = message(
+        "With reductions {low} to {high} times fewer MACs, and {fast_low} to {fast_high} times less time (median {fast}), over {n} blocks."
+    )
+    facts: dict[str, Blank] = {"low": f"{min(macs):.1f}", "high": f"{max(macs):.1f}", "fast_low": f"{min(times):.1f}", "fast_high": f"{max(times):.1f}",
+             "fast": f"{np.median(times):.1f}", "n": len(pairs)}  # fmt: skip
+    rows = [p.row() | {"kind": kind} for pair in pairs.values() for kind, p in zip(("reduced", "naive"), pair, strict=True)]
+    return Outcome((Finding(REDUCE, one if len(pairs) == 1 else several, min(times) > 1 if sure else None, facts),), tuple(rows))
+
+
+def compared(found: Sequence[tuple[Point, int]]) -> Outcome:
+    """The well-known networks side by side: GoogLeNet's parameters against AlexNet's. "12 times" is the paper's figure; it is taken to hold from 11 to 13."""
+    by_name = {point.name: point for point, _ in found}
+    google, alex = by_name["GoogLeNet"], by_name["AlexNet"]
+    fewer = alex.cost.parameters / google.cost.parameters
+    words = message(
+        "AlexNet has {fewer} times GoogLeNet's parameters ({alex} against {google} million); GoogLeNet takes {macs} times its MACs, {time} times its time."
+    )
+    facts = {"fewer": f"{fewer:.1f}", "alex": f"{alex.cost.parameters / 1e6:.1f}", "google": f"{google.cost.parameters / 1e6:.1f}",
+             "macs": f"{google.cost.macs / alex.cost.macs:.1f}", "time": f"{google.timing.median / alex.timing.median:.1f}"}  # fmt: skip
+    rows = [point.row() | {"receptive_field": field} for point, field in found]
+    return Outcome((Finding(FEWER, words, 11 <= fewer <= 13, facts),), tuple(rows))

@@ -7,8 +7,9 @@ The network never saw a picture without these channels: zero is the farthest fro
 random sets matter more than any single number.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from inception_viz.attributions import after
 from inception_viz.clusters import Clusters
 from inception_viz.errors import VisitorError
 from inception_viz.models import Model, at_once
+from inception_viz.nulls import adjusted
 from inception_viz.text import message
 
 CONTROLS = 20
@@ -51,6 +53,17 @@ class Scene:
     logits: np.ndarray
     target: Target
 
+    @cached_property
+    def strength(self) -> np.ndarray:
+        """Mean activation of every channel, `(C,)`."""
+        return self.activation[0].float().mean((1, 2)).cpu().numpy()
+
+    @property
+    def value(self) -> float:
+        """The target before anything goes."""
+        target = self.target
+        return float(self.logits[target.index] - (0 if target.against is None else self.logits[target.against]))
+
 
 def scene(model: Model, inputs: Tensor, block: str, target: Target | None = None, baseline: str = MEAN) -> Scene:
     """The first of the pictures `inputs` (N, 3, S, S) at a block; `baseline` is one of BASELINES, over all pictures.
@@ -73,7 +86,9 @@ def scene(model: Model, inputs: Tensor, block: str, target: Target | None = None
 def run(model: Model, scene: Scene, gone: np.ndarray, tick: Tick = no_tick) -> np.ndarray:
     """The logits `(sets, K)` without each set of channels, `gone` (sets, C) bool; equal sets are run once."""
     rest = after(model, scene.block.name)
-    different, which = np.unique(gone, axis=0, return_inverse=True)
+    places: dict[bytes, int] = {}
+    which = [places.setdefault(row.tobytes(), len(places)) for row in np.packbits(gone, 1)]
+    different = gone[np.unique(which, return_index=True)[1]]
     found, batch = [], at_once(BATCH)
     with torch.inference_mode():
         for some in np.split(different, range(batch, len(different), batch)):
@@ -81,7 +96,7 @@ def run(model: Model, scene: Scene, gone: np.ndarray, tick: Tick = no_tick) -> n
             mask = torch.from_numpy(some).to(scene.activation.device)[:, :, None, None]
             changed = torch.where(mask, scene.instead, scene.activation).contiguous(memory_format=torch.channels_last)
             found.append(rest(changed).float().cpu().numpy())
-    return np.concatenate(found)[which.reshape(-1)]
+    return np.concatenate(found)[which]
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,33 +127,46 @@ def effect(scene: Scene, logits: np.ndarray) -> Effect:
     """What changed from the scene's own logits to `logits` (sets, K)."""
     target = scene.target
     value = logits[:, target.index] - (0 if target.against is None else logits[:, target.against])
-    own = scene.logits[target.index] - (0 if target.against is None else scene.logits[target.against])
     before, now = _log_probabilities(scene.logits), _log_probabilities(logits)
     return Effect(
-        own - value,
+        scene.value - value,
         _log_odds(scene.logits, target.index) - _log_odds(logits, target.index),
         (np.exp(before) * (before - now)).sum(-1),
         1 + (logits > logits[:, [target.index]]).sum(1),
     )
 
 
-def controls(members: np.ndarray, block: Block, strength: np.ndarray, draws: int = CONTROLS, seed: int = SEED) -> np.ndarray:
-    """Random sets `(draws, C)` bool to hold a cluster against: as many channels of each branch, each near one of the cluster in mean activation.
+def matched(
+    members: np.ndarray, block: Block, strength: np.ndarray, live: np.ndarray, draws: int = CONTROLS, seed: int = SEED
+) -> np.ndarray:
+    """Random stand-ins `(draws, members)` int for each of `members`: of its branch, near it in mean activation, none twice in a draw.
 
-    For every member one of the NEAR unused channels of its branch nearest in `strength` (C,), from outside the cluster as long as there are any: a
-    cluster that fills most of a branch overlaps with its controls.
+    For every member one of the NEAR unused `live` channels (C,) of its branch nearest in `strength` (C,), from outside the set as long as there are any:
+    a cluster that fills most of a branch overlaps with its controls. Constant channels would make any cluster look important: they take no part.
     """
     generator = np.random.default_rng(seed)
     inside = np.zeros(len(strength), bool)
     inside[members] = True
-    sets = np.zeros((draws, len(strength)), bool)
-    for chosen in sets:
-        for member in generator.permutation(members):
-            free = (block.branch_of == block.branch_of[member]) & ~chosen
-            outside = np.flatnonzero(free & ~inside)
-            candidates = outside if len(outside) else np.flatnonzero(free)
-            near = candidates[np.argsort(np.abs(strength[candidates] - strength[member]), kind="stable")[:NEAR]]
-            chosen[generator.choice(near)] = True
+    ranked = {}
+    for member in members.tolist():
+        same = np.flatnonzero((block.branch_of == block.branch_of[member]) & (live | inside))
+        same = same[np.argsort(np.abs(strength[same] - strength[member]), kind="stable")]
+        ranked[member] = same[~inside[same]], same[inside[same]]
+    found = np.zeros((draws, len(members)), int)
+    for drawn in found:
+        free = np.ones(len(strength), bool)
+        for place in generator.permutation(len(members)):
+            outside, own = ranked[int(members[place])]
+            near = outside[free[outside]][:NEAR]
+            drawn[place] = generator.choice(near if len(near) else own[free[own]][:NEAR])
+            free[drawn[place]] = False
+    return found
+
+
+def _sets(channels: np.ndarray, count: int) -> np.ndarray:
+    """Lists of channels `(sets, size)` as `(sets, count)` bool."""
+    sets = np.zeros((len(channels), count), bool)
+    np.put_along_axis(sets, channels, True, 1)
     return sets
 
 
@@ -184,30 +212,47 @@ class Knockout:
     overlap: float
 
 
+@dataclass(frozen=True, eq=False)
+class Knockouts:
+    """Every cluster of a block taken out and kept alone, each against `draws` matched random sets.
+
+    `whole` is the target's fall when all of the block goes, `value` the target and `rank` the class's rank before. `q` (k,) are the p of necessity adjusted
+    over the clusters (Benjamini-Hochberg): no p is below 1 / (1 + draws), so few draws can leave nothing after adjustment.
+    """
+
+    outcomes: tuple[Knockout, ...]
+    q: np.ndarray
+    whole: float
+    value: float
+    rank: int
+    draws: int
+
+
 def evaluations(clusters: int, draws: int = CONTROLS) -> int:
     """How many batches `knock_out` runs, at most."""
-    return -(-2 * clusters * (1 + draws) // BATCH)
+    return -(-(1 + 2 * clusters * (1 + draws)) // BATCH)
 
 
-def knock_out(model: Model, scene: Scene, found: Clusters, draws: int = CONTROLS, tick: Tick = no_tick) -> list[Knockout]:
+def knock_out(model: Model, scene: Scene, found: Clusters, draws: int = CONTROLS, tick: Tick = no_tick) -> Knockouts:
     """Every cluster out, and every one alone, each against `draws` matched random sets."""
-    if not found.count:
-        return []
-    strength = scene.activation[0].float().mean((1, 2)).cpu().numpy()
-    sets = []
-    for k in range(found.count):
-        own = np.zeros((1, len(strength)), bool)
-        own[0, found.members(k)] = True
-        sets.append(np.concatenate([own, controls(found.members(k), scene.block, strength, draws, SEED + k)]))
-    gone = np.stack(sets)  # (clusters, 1 + draws, C)
-    logits = run(model, scene, np.concatenate([gone, ~gone]).reshape(-1, len(strength)), tick)
-    out, alone = logits.reshape(2, found.count, 1 + draws, -1)
-    return [_knockout(scene, g, o, a, strength) for g, o, a in zip(gone, out, alone, strict=True)]
+    live, size = found.labels >= 0, len(found.labels)
+    gone = np.zeros((found.count, 1 + draws, size), bool)
+    for k, sets in enumerate(gone):
+        members = found.members(k)
+        sets[0, members] = True
+        sets[1:] = _sets(matched(members, scene.block, scene.strength, live, draws, SEED + k), size)
+    flat = gone.reshape(-1, size)
+    logits = run(model, scene, np.concatenate([np.ones((1, size), bool), flat, ~flat]), tick)
+    out, alone = logits[1:].reshape(2, found.count, 1 + draws, logits.shape[1])
+    outcomes = tuple(_knockout(scene, g, o, a) for g, o, a in zip(gone, out, alone, strict=True))
+    q = adjusted(np.array([one.necessity.p for one in outcomes]))
+    before, nothing = effect(scene, scene.logits[None]), effect(scene, logits[:1])
+    return Knockouts(outcomes, q, float(nothing.fall[0]), scene.value, int(before.rank[0]), draws)
 
 
-def _knockout(scene: Scene, gone: np.ndarray, out: np.ndarray, alone: np.ndarray, strength: np.ndarray) -> Knockout:
+def _knockout(scene: Scene, gone: np.ndarray, out: np.ndarray, alone: np.ndarray) -> Knockout:
     without, kept = effect(scene, out), effect(scene, alone)
-    sums = gone @ strength
+    sums = gone @ scene.strength
     return Knockout(
         int(gone[0].sum()),
         Trial(float(without.fall[0]), without.fall[1:]),
@@ -220,42 +265,82 @@ def _knockout(scene: Scene, gone: np.ndarray, out: np.ndarray, alone: np.ndarray
     )
 
 
-def interactions(model: Model, scene: Scene, found: Clusters, most: int = PAIRED, tick: Tick = no_tick) -> np.ndarray:
-    """Joint fall of the target less both single falls, for each pair of the `most` largest clusters: `(k, k)`, symmetric, nan on the diagonal.
+@dataclass(frozen=True, eq=False)
+class Interactions:
+    """Joint fall of the target less both single falls, for each pair of clusters: `joint` (k, k), symmetric, nan on the diagonal.
 
     Above zero: together they are missed more than one by one, so each stands in for the other (redundant). Below: what needs both falls with the first
-    (synergistic).
+    (synergistic). `p` (k, k) is two-sided: (1 + matched pairs of random sets, disjoint as the clusters are, as far from 0) / (1 + `draws`).
     """
-    k = min(most, found.count)
-    single = np.stack([found.labels == i for i in range(k)]) if k else np.zeros((0, len(found.labels)), bool)
-    both = single[:, None] | single[None]
-    if not k:
-        return np.zeros((0, 0))
-    falls = effect(scene, run(model, scene, both.reshape(k * k, -1), tick)).fall.reshape(k, k)
-    joint = falls - falls.diagonal()[:, None] - falls.diagonal()
-    np.fill_diagonal(joint, np.nan)
-    return joint
+
+    joint: np.ndarray
+    p: np.ndarray
+    draws: int
+
+
+def pairs(found: Clusters, most: int = PAIRED) -> list[tuple[int, int]]:
+    """The pairs of the `most` largest clusters."""
+    return list(combinations(range(min(most, found.count)), 2))
+
+
+def interaction_evaluations(clusters: int, draws: int = CONTROLS, most: int = PAIRED) -> int:
+    """How many batches `interactions` runs, at most."""
+    few = min(most, clusters)
+    return few * (few - 1) // 2 * -(-3 * (1 + draws) // BATCH)
+
+
+def _joint(model: Model, scene: Scene, first: np.ndarray, second: np.ndarray, tick: Tick) -> np.ndarray:
+    """Fall of the target without both sets less the falls without each, `(sets,)`, for `first` and `second` (sets, C) bool."""
+    falls = effect(scene, run(model, scene, np.concatenate([first | second, first, second]), tick)).fall
+    both, one, other = np.split(falls, 3)
+    return both - one - other
+
+
+def interactions(
+    model: Model, scene: Scene, found: Clusters, draws: int = CONTROLS, most: int = PAIRED, tick: Tick = no_tick
+) -> Interactions:
+    """What the `most` largest clusters do to the target two by two, each pair against `draws` pairs of matched random sets."""
+    k, live, size = min(most, found.count), found.labels >= 0, len(found.labels)
+    joint, p = np.full((k, k), np.nan), np.full((k, k), np.nan)
+    for a, b in pairs(found, most):
+        one, other = found.members(a), found.members(b)
+        drawn = matched(np.concatenate([one, other]), scene.block, scene.strength, live, draws, SEED + a * k + b)
+        first = _sets(np.concatenate([one[None], drawn[:, : len(one)]]), size)
+        second = _sets(np.concatenate([other[None], drawn[:, len(one) :]]), size)
+        value, *chance = _joint(model, scene, first, second, tick)
+        joint[a, b] = joint[b, a] = value
+        p[a, b] = p[b, a] = (1 + (np.abs(chance) >= abs(value)).sum()) / (1 + draws)
+    return Interactions(joint, p, draws)
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def _trial(trial: Trial) -> dict[str, float | None]:
     numbers = {"value": trial.value, "controls_mean": float(trial.controls.mean()), "z": trial.z, "p": trial.p}
-    return {name: None if np.isnan(value) else float(value) for name, value in numbers.items()}
+    return {name: _number(value) for name, value in numbers.items()}
 
 
-def summary(outcomes: Sequence[Knockout]) -> list[Mapping]:
+def summary(found: Knockouts, baseline: str) -> dict[str, object]:
     """The outcomes as plain numbers, one entry a cluster."""
-    return list(_summaries(outcomes))
-
-
-def _summaries(outcomes: Sequence[Knockout]) -> Iterator[Mapping]:
-    for one in outcomes:
-        yield {
-            "size": one.size,
-            "necessity_logits": _trial(one.necessity),
-            "kl_nats": _trial(one.shift),
-            "sufficiency_logits": _trial(one.sufficiency),
-            "log_odds": one.odds,
-            "rank": one.rank,
-            "controls_strength": None if np.isnan(one.strength) else one.strength,
-            "controls_overlap": one.overlap,
-        }
+    return {
+        "baseline": baseline,
+        "controls": found.draws,
+        "target_logits": found.value,
+        "rank_before": found.rank,
+        "whole_block_logits": found.whole,
+        "clusters": [
+            {
+                "size": one.size,
+                "necessity_logits": _trial(one.necessity) | {"q": _number(q)},
+                "kl_nats": _trial(one.shift),
+                "sufficiency_logits": _trial(one.sufficiency),
+                "log_odds": one.odds,
+                "rank": one.rank,
+                "controls_strength": _number(one.strength),
+                "controls_overlap": one.overlap,
+            }
+            for one, q in zip(found.outcomes, found.q, strict=True)
+        ],
+    }

@@ -4,6 +4,7 @@ Which weights answer is never guessed silently: `Weights.name` says it, and rand
 person names; torchvision's ImageNet weights if they are in the local cache; the boxed network of this project; random weights.
 """
 
+import copy
 import hashlib
 import json
 import os
@@ -11,7 +12,7 @@ import platform
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial, wraps
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +24,7 @@ import torch
 import torchvision
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from inception_viz import weights as weights_files
 from inception_viz.downloads import Progress, fetch, verified
@@ -461,3 +463,16 @@ def once_per_model(function: Callable[[Model], Result]) -> Callable[[Model], Res
             return known[model.network]
 
     return remembered
+
+
+@once_per_model
+def folded(model: Model) -> Model:
+    """The same network with every batch norm folded into the convolution before it: the same answers up to rounding, in about three quarters of the time."""
+    network = copy.deepcopy(model.network)
+    for module in list(network.modules()):
+        conv, norm = (getattr(module, name, None) for name in ("conv", "bn"))
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            module.conv = fuse_conv_bn_eval(conv, norm)
+            module.bn = nn.Identity()
+    network = network.requires_grad_(False).to(memory_format=torch.channels_last)
+    return replace(model, network=network)

@@ -4,10 +4,13 @@ An accumulator has three verbs: make one of a batch (`moments`), `merge` two, re
 rounding in float64, in any order and at any batch size: Chan, Golub & LeVeque (1983), "Algorithms for computing the sample variance".
 """
 
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +39,13 @@ def samples(activation: Tensor) -> Tensor:
     if activation.ndim == 3:
         return activation.flatten(1)
     return activation.movedim(1, 0).flatten(1)
+
+
+def on_one_grid(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Two blocks' activations `(C, H, W)` or `(N, C, H, W)` on the coarser of both grids, averaged over area."""
+    side = (min(a.shape[-2], b.shape[-2]), min(a.shape[-1], b.shape[-1]))
+    small = [values.float() if values.shape[-2:] == side else functional.adaptive_avg_pool2d(values.float(), side) for values in (a, b)]
+    return small[0], small[1]
 
 
 def _wide(values: Tensor) -> Tensor:
@@ -82,3 +92,107 @@ def merge_cross(a: CrossMoments, b: CrossMoments) -> CrossMoments:
         a.squares_a + b.squares_a + da.square() * (a.n * share),
         a.squares_b + b.squares_b + db.square() * (a.n * share),
     )
+
+
+CHUNK = 8192  # samples that one product sums in float32: the rounding of longer sums would show in the sixth digit
+PANEL = 160  # channels: of a symmetric product only the panels on and above the diagonal are computed
+
+
+def rows(activation: Tensor) -> Tensor:
+    """Positions as samples, channels last: `(N, C, H, W)` becomes `(N*H*W, C)`, a view where the network computes channels_last."""
+    return activation.permute(0, 2, 3, 1).reshape(-1, activation.shape[1])
+
+
+class Product:
+    """The sum over samples of the products of every a with every b, `(A, B)`; in float32 as fast as the device multiplies, a chunk at a time.
+
+    What is summed should be near zero on average, as samples less a rough mean are: then the result is exact to about 3e-7 of the size of the summed
+    products. In `symmetric` products a and b are the same samples, and the part below the diagonal is filled in at the end.
+    """
+
+    def __init__(self, a: int, b: int, device: torch.device, symmetric: bool = False) -> None:
+        self.sum = torch.zeros(a, b, device=device)
+        self._symmetric = symmetric
+        count = max(1, round(a / PANEL)) if symmetric else 1
+        edges = [a * i // count for i in range(count + 1)]
+        self._panels = list(pairwise(edges))
+        self._room = torch.empty(max(stop - start for start, stop in self._panels) * b, device=device)
+
+    def add(self, a: Tensor, b: Tensor) -> None:
+        """The products of samples `(n, A)` and `(n, B)` too."""
+        for first in range(0, len(a), CHUNK):
+            left, right = a[first : first + CHUNK], b[first : first + CHUNK]
+            for start, stop in self._panels:
+                other = right[:, start:] if self._symmetric else right
+                place = self._room[: (stop - start) * other.shape[1]].view(stop - start, other.shape[1])
+                torch.mm(left[:, start:stop].T, other, out=place)
+                self.sum[start:stop, self.sum.shape[1] - other.shape[1] :] += place
+
+    def value(self) -> Tensor:
+        """The sum in float64, on the CPU."""
+        wide = self.sum.cpu().double()
+        return wide.triu() + wide.triu(1).T if self._symmetric else wide
+
+
+class Gathering:
+    """Moments of the blocks of a network, each block's own and those between neighbours, gathered over batches of activations.
+
+    `blocks` gives every block's channels, in the order of the network. Samples are taken less the mean of the first batch, so that float32 does; what is
+    gathered should be read (`value`) after some hundred pictures and merged in float64. The one batch or another may be empty.
+    """
+
+    def __init__(self, blocks: Mapping[str, int], device: torch.device) -> None:
+        self.blocks, self.pairs = blocks, list(pairwise(blocks))
+        self._device = device
+        self._shift: dict[str, Tensor] = {}
+        self._n = dict.fromkeys([*blocks, *self.pairs], 0)
+        self._within = {name: Product(c, c, device, symmetric=True) for name, c in blocks.items()}
+        self._between = {(a, b): Product(blocks[a], blocks[b], device) for a, b in self.pairs}
+        self._sums: dict[Hashable, Tensor] = {}
+
+    def add(self, activations: Mapping[str, Tensor]) -> None:
+        """The positions of one batch of pictures, `(N, C, H, W)` by block."""
+        centred = {name: self._centred(name, activations[name]) for name in self.blocks}
+        for name, values in centred.items():
+            samples_ = rows(values)
+            self._n[name] += len(samples_)
+            self._within[name].add(samples_, samples_)
+            self._count(name, samples_.sum(0))
+        for pair in self.pairs:
+            a, b = (rows(values) for values in on_one_grid(*(centred[name] for name in pair)))
+            self._n[pair] += len(a)
+            self._between[pair].add(a, b)
+            for side, values in zip("ab", (a, b), strict=True):
+                self._count((pair, side), values.sum(0))
+                self._count((pair, side, "squares"), values.square().sum(0))
+
+    def _centred(self, name: str, activation: Tensor) -> Tensor:
+        if name not in self._shift:
+            self._shift[name] = activation.mean((0, 2, 3), dtype=torch.float32)
+        return activation.float() - self._shift[name][:, None, None]
+
+    def _count(self, key: Hashable, sums: Tensor) -> None:
+        wide = sums.cpu().double()
+        self._sums[key] = self._sums[key] + wide if key in self._sums else wide
+
+    def within(self, name: str) -> Moments:
+        """The moments of one block over all positions gathered."""
+        n, total = self._n[name], self._sums[name]
+        comoment = self._within[name].value() - torch.outer(total, total) / max(n, 1)
+        return Moments(n, self._mean(name, total, n), comoment)
+
+    def between(self, a: str, b: str) -> CrossMoments:
+        """The moments between two neighbouring blocks over the positions of their common grid."""
+        pair, n = (a, b), self._n[a, b]
+        sa, sb = self._sums[pair, "a"], self._sums[pair, "b"]
+        return CrossMoments(
+            n,
+            self._mean(a, sa, n),
+            self._mean(b, sb, n),
+            self._between[pair].value() - torch.outer(sa, sb) / max(n, 1),
+            self._sums[pair, "a", "squares"] - sa.square() / max(n, 1),
+            self._sums[pair, "b", "squares"] - sb.square() / max(n, 1),
+        )
+
+    def _mean(self, name: str, total: Tensor, n: int) -> Tensor:
+        return self._shift[name].cpu().double() + total / max(n, 1)

@@ -16,13 +16,14 @@ from scipy.stats import false_discovery_control
 from torch import Tensor
 
 from inception_viz.activations import capture
-from inception_viz.correlations import FLAT, Correlation, Measure
+from inception_viz.correlations import FLAT, PLAIN, Correlation, measure, transformed
 from inception_viz.models import Model, initialise
 from inception_viz.text import message
 
 LEVEL = 0.05
-DRAWS = 19  # the fewest that allow p = 0.05
-ROWS = 64  # channels that are shifted against all others at a time, for memory
+DRAWS = 39  # the fewest that allow p = 0.05 on two sides
+ROWS = 32  # channels that are shifted against all others at a time, for memory
+BINS = 1 << 14  # of r over its root mean square
 SHIFT, UNTRAINED, PICTURES = "shift", "untrained", "pictures"
 KINDS = {
     SHIFT: message("shifted maps"),
@@ -58,44 +59,65 @@ def untrained(model: Model, inputs: Tensor, count: int = DRAWS) -> Iterator[dict
 
     Several pictures `(N, 3, S, S)` give their mean activations `(N, C)` instead.
     """
+    one, fresh = twin(model, 0), copy.deepcopy(model.network).cpu().float()
     for seed in range(count):
-        taken = capture(twin(model, seed), inputs, gradients=False).activations
+        one.network.load_state_dict(initialise(fresh, seed).state_dict())  # one network for all: tracing it costs more than running it
+        taken = capture(one, inputs, gradients=False).activations
         yield {name: a[0] if len(a) == 1 else a.mean((2, 3)) for name, a in taken.items()}
 
 
-def draws(kind: str, values: Tensor, measure: Measure, twins: Iterable[Tensor] = (), count: int = DRAWS) -> Iterator[Correlation]:
-    """The similarity `measure` of `values`, (C, H, W) or pooled (N, C), as each draw of one of KINDS gives it.
+def draws(
+    kind: str, values: Tensor, definition: str = "spatial", transform: str = PLAIN, twins: Iterable[Tensor] = (), count: int = DRAWS
+) -> Iterator[Correlation]:
+    """The similarity of `values`, (C, H, W) or for "image" pooled (N, C), as each draw of one of KINDS gives it.
 
-    For UNTRAINED, of `twins`, what as many untrained twins give on the same picture or pictures.
+    For UNTRAINED, of `twins`, what as many untrained twins give on the same picture or pictures. The others change what is left after the transform:
+    to shift maps first and then take their mean map out would take out another one.
     """
     if kind == UNTRAINED:
-        yield from map(measure, twins)
+        yield from map(measure(definition, transform), twins)
         return
-    change = {SHIFT: shift, PICTURES: permute}[kind]
+    change, ready, similar = {SHIFT: shift, PICTURES: permute}[kind], transformed(values, definition, transform), measure(definition)
     for seed in range(count):
-        yield measure(change(values, seed))
+        yield similar(change(ready, seed))
 
 
 def shift_p(activation: Tensor) -> np.ndarray:
-    """The exact p of every pair under the shift null, `(C, C)` float32: the share of all H x W shifts whose |r| is at least the real one's.
+    """p of every pair of maps `(C, H, W)` under the shift null, `(C, C)` float32; nan for constant channels and on the diagonal.
 
-    All shifts of all pairs come from products of Fourier transforms. The real position is one of the shifts, so that p is at least 1 / (H W): on a
-    7x7 map no single pair can be rarer than one in 49, whatever its r. nan for constant channels.
+    For each pair r at every shift of one map against the other comes from products of Fourier transforms. A single pair has no more than H x W shifts,
+    16 on a 4x4 map; so each r is divided by the pair's own root mean square over all shifts, which says how large r is for maps of this smoothness,
+    and held against those of all pairs at all shifts (pooled as in Storey & Tibshirani 2003). The real position is one of the shifts: where much
+    is aligned, p is too large rather than too small. Exact to a width of 1 / BINS of the largest ratio.
     """
     maps = activation.double()
     _, height, width = maps.shape
     centred = maps - maps.mean((1, 2), keepdim=True)
     norm = centred.flatten(1).norm(dim=1)
-    live = norm > FLAT * maps.flatten(1).norm(dim=1)
-    unit = torch.where(live[:, None, None], centred / norm.clamp(min=torch.finfo(torch.float64).tiny)[:, None, None], 0).float()
-    transformed = torch.fft.rfft2(unit)
-    p = torch.empty(len(maps), len(maps))
-    for start in range(0, len(maps), ROWS):
-        part = transformed[start : start + ROWS, None] * transformed.conj()[None]
-        r = torch.fft.irfft2(part, s=(height, width)).abs()
-        p[start : start + ROWS] = (r >= r[..., :1, :1] - 1e-5).float().mean((2, 3)).cpu()
-    p[~live.cpu()], p[:, ~live.cpu()] = torch.nan, torch.nan
-    return p.numpy()
+    live = ((norm > FLAT * maps.flatten(1).norm(dim=1)) & norm.isfinite()).nonzero()[:, 0]
+    p = np.full((len(maps),) * 2, np.nan, np.float32)
+    if len(live) > 1:
+        transformed_maps = torch.fft.rfft2((centred[live] / norm[live, None, None]).float())
+        found = _pooled_shift_p(transformed_maps, height, width)
+        p[np.ix_(live.cpu().numpy(), live.cpu().numpy())] = found
+    return p
+
+
+def _pooled_shift_p(transformed_maps: Tensor, height: int, width: int) -> np.ndarray:
+    count, most = len(transformed_maps), (height * width) ** 0.5  # r over its root mean square is at most that
+    ratio, seen = torch.empty(count, count), torch.zeros(BINS + 1, dtype=torch.float64)
+    for start in range(0, count, ROWS):
+        r = torch.fft.irfft2(transformed_maps[start : start + ROWS, None] * transformed_maps.conj()[None], s=(height, width)).abs()
+        relative = r / r.square().mean((2, 3), keepdim=True).sqrt().clamp(min=FLAT)
+        rows = torch.arange(len(relative))
+        relative[rows, start + rows] = -1  # a map against itself is no pair
+        cells = (relative * (BINS / most)).floor()
+        seen += torch.histc(cells.clamp(max=BINS).cpu(), BINS + 1, -0.5, BINS + 0.5).double()
+        ratio[start : start + ROWS] = cells[..., 0, 0].cpu()
+    reached = seen.flip(0).cumsum(0).flip(0) / seen.sum()
+    p = reached[ratio.clamp(0, BINS).long()].float().numpy()
+    np.fill_diagonal(p, np.nan)
+    return p
 
 
 def rank_p(r: np.ndarray, null: np.ndarray) -> np.ndarray:
@@ -114,14 +136,31 @@ def adjusted(p: np.ndarray) -> np.ndarray:
     return q
 
 
+def strength(similar: Correlation) -> float:
+    """Mean |r| over all pairs of live channels; nan if there is none."""
+    pairs = similar.pairs()
+    return float(np.abs(pairs).mean(dtype=np.float64)) if len(pairs) else float("nan")
+
+
 @dataclass(frozen=True, eq=False)
 class Null:
-    """A similarity as it would be without what is asked for: `first` of `draws`, and as many pairs as that has, taken from all draws in turn."""
+    """A similarity as it would be without what is asked for: `first` of the draws, `pairs` (n,) as many as that has, taken from all draws in turn,
+    and each draw's mean |r|, `strengths` (draws,)."""
 
     kind: str
     first: Correlation
     pairs: np.ndarray
-    draws: int
+    strengths: np.ndarray
+
+    @property
+    def draws(self) -> int:
+        """How many draws there were."""
+        return len(self.strengths)
+
+    def p(self, value: float) -> float:
+        """How rare a mean |r| of `value` is on either side: twice the smaller of (1 + draws that reach it) / (1 + draws), at most 1."""
+        above, below = (self.strengths >= value).sum(), (self.strengths <= value).sum()
+        return float(min(1.0, 2 * (1 + min(above, below)) / (1 + self.draws)))
 
 
 def drawn(kind: str, similarities: Iterable[Correlation]) -> Null:
@@ -130,27 +169,26 @@ def drawn(kind: str, similarities: Iterable[Correlation]) -> Null:
     if not found:
         raise ValueError("a null needs at least one draw")
     pairs = np.concatenate([s.pairs()[i :: len(found)] for i, s in enumerate(found)])
-    return Null(kind, found[0], pairs, len(found))
+    return Null(kind, found[0], pairs, np.array([strength(s) for s in found]))
 
 
 @dataclass(frozen=True)
 class AgainstChance:
     """How many pairs of a block are beyond chance: the `share` of `pairs` with p at most `level`, and the share still called after adjustment.
 
-    By chance the first is about `level`, or less where no p is so small (`smallest` is the smallest that can be); the second is 0.
+    By chance the first is about `level`, the second 0.
     """
 
     share: float
     adjusted_share: float
     pairs: int
     level: float
-    smallest: float
 
 
-def against_chance(p: np.ndarray, smallest: float, level: float = LEVEL) -> AgainstChance:
+def against_chance(p: np.ndarray, level: float = LEVEL) -> AgainstChance:
     """The shares of pairs whose p `(C, C)`, plain and adjusted, is at most `level`; nan where there are no live pairs."""
     values = p[np.triu_indices(len(p), 1)]
     values = values[~np.isnan(values)]
     if not len(values):
-        return AgainstChance(float("nan"), float("nan"), 0, level, smallest)
-    return AgainstChance(float((values <= level).mean()), float((adjusted(values) <= level).mean()), len(values), level, smallest)
+        return AgainstChance(float("nan"), float("nan"), 0, level)
+    return AgainstChance(float((values <= level).mean()), float((adjusted(values) <= level).mean()), len(values), level)

@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from inception_viz import nulls
 from inception_viz.analysis import Analysis, BlockAnalysis
 from inception_viz.attributions import cluster_map
 from inception_viz.clusters import Clusters, branch_table
 from inception_viz.correlations import order
-from inception_viz.figures import Figure, attributions, clusters, colours, correlations
+from inception_viz.evidence import Evidence
+from inception_viz.figures import Figure, attributions, clusters, colours, correlations, knockouts, validation
 from inception_viz.text import Text
 
 MOST_MAPS = 8
@@ -29,12 +31,33 @@ def _figures(analysis: Analysis, block: BlockAnalysis, found: Clusters, text: Te
     yield "attributions-by-branch", attributions.bars(given.by_branch(block.block), branches, block.block.name, text, fills)
 
 
-def write_figures(analysis: Analysis, found: Mapping[str, Clusters], text: Text, folder: Path) -> list[Path]:
+def _doubts(block: BlockAnalysis, found: Clusters, doubted: Evidence, text: Text) -> Iterator[tuple[str, Figure]]:
+    for kind, chance in doubted.chance.items():
+        null = chance.null.first
+        by_chance = text("{null}: chance", null=text(nulls.KINDS[kind]))
+        shown = {text("this network"): (block.correlation, order(block.correlation)), by_chance: (null, order(null))}
+        yield f"null-{kind}-correlations", correlations.beside(shown, block.block, text)
+        pairs = {text("all pairs"): block.correlation.pairs()}
+        yield f"null-{kind}-distribution", correlations.distribution(pairs, text, {by_chance: chance.null.pairs})
+        yield f"null-{kind}-clusters", validation.tightness(chance.clusters, text(nulls.KINDS[kind]), text)
+    yield "stability", validation.found_again(doubted.stability, doubted.chance_stability, text)
+    yield "branches", validation.over_cells(doubted.specialisation, block.block, text)
+    if doubted.knockouts:
+        out, alone = zip(*((one.necessity, one.sufficiency) for one in doubted.knockouts.outcomes), strict=True)
+        unit = text("fall of the target (logits)")
+        yield "knockouts-out", knockouts.against_controls(out, unit, text)
+        yield "knockouts-alone", knockouts.against_controls(alone, unit, text, doubted.knockouts.whole)
+
+
+def write_figures(
+    analysis: Analysis, found: Mapping[str, Clusters], text: Text, folder: Path, doubted: Mapping[str, Evidence] | None = None
+) -> list[Path]:
     """Write `<block>-<figure>.html` for every block into `folder`, beside one copy of plotly's script; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, block in analysis.blocks.items():
-        for kind, figure in _figures(analysis, block, found[name], text):
+        doubts = _doubts(block, found[name], doubted[name], text) if doubted else ()
+        for kind, figure in (*_figures(analysis, block, found[name], text), *doubts):
             path = folder / f"{name}-{kind}.html"
             figure.write_html(path, include_plotlyjs="directory", config={"displaylogo": False})
             written.append(path)

@@ -73,7 +73,8 @@ class Text:
         """`piece` set apart from the text around it, so that "1x1" or a file name is not reordered; unchanged in left-to-right languages."""
         if self.direction == "ltr":
             return str(piece)
-        opening = FIRST_STRONG_ISOLATE if isinstance(piece, str) else LEFT_ISOLATE
+        words = isinstance(piece, str) and any(character.isalpha() for character in piece)  # "-7.9" as words would end with its sign
+        opening = FIRST_STRONG_ISOLATE if words else LEFT_ISOLATE
         return f"{opening}{piece}{END_ISOLATE}"
 
     def _fill(self, words: str, blanks: dict[str, Blank]) -> str:

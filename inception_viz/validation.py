@@ -1,7 +1,7 @@
 """Is a cluster real? Its p against a null, whether it survives resampling, and whether the branches specialise.
 
 Clusters are found in the same similarities that they are then judged by, so a plain test of their mean r would call nearly every one significant. Here
-the null is clustered too, in the same way, and the real cluster is held against the clusters found there.
+the null is clustered too, in the same way, and the real clusters are held against the clusters found there.
 """
 
 from collections.abc import Iterable
@@ -16,9 +16,10 @@ from torch import Tensor
 from inception_viz.activations import Tick, no_tick
 from inception_viz.architecture import Block
 from inception_viz.clusters import CHOSEN, Clusters, agreement, branch_table, find, mean_r
-from inception_viz.correlations import Correlation, Measure
-from inception_viz.nulls import adjusted
+from inception_viz.correlations import PLAIN, Correlation, Measure, measure, transformed
+from inception_viz.nulls import LEVEL, adjusted, permute, shift
 
+DRAWS = 19  # of a null that is clustered: each gives many clusters
 RESAMPLES = 20
 SURVIVES = 0.5  # mean adjusted Rand index with its best match from which on a cluster counts as found again
 PERMUTATIONS = 999
@@ -26,15 +27,28 @@ PERMUTATIONS = 999
 
 @dataclass(frozen=True, eq=False)
 class ClusterTests:
-    """For each cluster its `mean_r` (k,), its `p` (k,) against `draws` of a null, and `q`, p adjusted over the clusters (Benjamini-Hochberg).
+    """Every cluster (k,) against the clusters of `draws` of a null: `sizes`, `mean_r`, the `expected` mean r at its size, `p`, and `q`.
 
-    p is (1 + draws in which some cluster is at least as large and at least as tight) / (1 + draws); nan for clusters of one channel.
+    `chance_sizes` and `chance_r` (m,) are the clusters of all draws. What a cluster exceeds the expected mean r by, times the square root of its size (small
+    ones scatter more), is ranked among theirs: p = (1 + null clusters that exceed it as far) / (1 + m); q is p adjusted over the clusters
+    (Benjamini-Hochberg). nan for clusters of one channel. `first` is the first draw, and `first_clusters` are its own.
     """
 
+    sizes: np.ndarray
     mean_r: np.ndarray
+    expected: np.ndarray
     p: np.ndarray
     q: np.ndarray
+    chance_sizes: np.ndarray
+    chance_r: np.ndarray
     draws: int
+    first: Correlation
+    first_clusters: Clusters
+
+    @property
+    def real(self) -> np.ndarray:
+        """Which clusters are tighter than chance allows, `(k,)` bool: q at most LEVEL."""
+        return self.q <= LEVEL
 
 
 def _again(found: Clusters, similar: Correlation) -> Clusters:
@@ -44,22 +58,34 @@ def _again(found: Clusters, similar: Correlation) -> Clusters:
     return find(similar, found.method, count, found.definition)
 
 
-def _sizes(found: Clusters) -> np.ndarray:
-    return np.bincount(found.labels[found.labels >= 0], minlength=found.count)
+def _expected(sizes: np.ndarray, chance_sizes: np.ndarray, chance_r: np.ndarray) -> np.ndarray:
+    """The mean r of a chance cluster of each of `sizes`: a line in the logarithm of the size, through the chance clusters."""
+    if not len(chance_r):
+        return np.full(len(sizes), np.nan)
+    x = np.log(chance_sizes) - np.log(chance_sizes).mean()
+    slope = (x @ chance_r) / (x @ x) if (x @ x) > 0 else 0.0
+    return chance_r.mean() + slope * (np.log(sizes) - np.log(chance_sizes).mean())
 
 
 def cluster_tests(found: Clusters, similar: Correlation, draws: Iterable[Correlation], tick: Tick = no_tick) -> ClusterTests:
-    """Each cluster of `found` in `similar` against the clusters found in the same way in draws of a null."""
-    sizes, means = _sizes(found), mean_r(similar, found)
-    reached, count = np.zeros(found.count), 0
+    """Each cluster of `found` in `similar` against the clusters found in the same way in draws of a null. Raises ValueError if there is no draw."""
+    drawn: list[tuple[Correlation, Clusters]] = []
     for draw in draws:
         tick()
-        null = _again(found, draw)
-        tight = mean_r(draw, null)
-        reached += ((_sizes(null) >= sizes[:, None]) & (tight >= means[:, None] - 1e-6)).any(1)
-        count += 1
-    p = np.where(np.isnan(means), np.nan, (1 + reached) / (1 + count))
-    return ClusterTests(means, p, adjusted(p), count)
+        drawn.append((draw, _again(found, draw)))
+    if not drawn:
+        raise ValueError("a null needs at least one draw")
+    chance_sizes = np.concatenate([null.sizes for _, null in drawn])
+    chance_r = np.concatenate([mean_r(draw, null) for draw, null in drawn])
+    pairs = ~np.isnan(chance_r)
+    chance_sizes, chance_r = chance_sizes[pairs], chance_r[pairs]
+    sizes, means = found.sizes, mean_r(similar, found)
+    expected = _expected(sizes, chance_sizes, chance_r)
+    excess = (means - expected) * np.sqrt(sizes)
+    by_chance = (chance_r - _expected(chance_sizes, chance_sizes, chance_r)) * np.sqrt(chance_sizes)
+    reached = (by_chance >= excess[:, None] - 1e-6).sum(1)
+    p = np.where(np.isnan(excess), np.nan, (1 + reached) / (1 + len(by_chance)))
+    return ClusterTests(sizes, means, expected, p, adjusted(p), chance_sizes, chance_r, len(drawn), *drawn[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,14 +137,15 @@ def _one_against_rest(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.where(most > expected, (pairs(cells).sum(0) - expected) / (most - expected), 1.0)
 
 
-def stability(
-    found: Clusters, activation: Tensor, measure: Measure, resamples: int = RESAMPLES, seed: int = 0, tick: Tick = no_tick
-) -> Stability:
-    """Whether the clusters of `activation`, (C, H, W) or pooled (N, C), are found again in its resamples (Hennig 2007, with an index free of chance)."""
+def stability(found: Clusters, values: Tensor, how: Measure, resamples: int = RESAMPLES, seed: int = 0, tick: Tick = no_tick) -> Stability:
+    """Whether the clusters of `values`, (C, H, W) or pooled (N, C), are found again in its resamples (Hennig 2007, with the adjusted Rand index).
+
+    The best of several matches lies above 0 even by chance: hold it against the same number of clusters in shifted maps.
+    """
     whole, single = [], []
     for draw in range(resamples):
         tick()
-        labels = _again(found, measure(resampled(activation, seed + draw))).labels
+        labels = _again(found, how(resampled(values, seed + draw))).labels
         known = (labels >= 0) & (found.labels >= 0)
         whole.append(agreement(found.labels, labels))
         best = np.zeros(found.count)
@@ -129,12 +156,28 @@ def stability(
     return Stability(np.array(whole), np.mean(single, axis=0))
 
 
+def chance_stability(
+    found: Clusters,
+    values: Tensor,
+    definition: str = "spatial",
+    transform: str = PLAIN,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    tick: Tick = no_tick,
+) -> Stability:
+    """The stability that clusters found as `found` have in one draw of shifted maps (C, H, W), or for "image" of permuted pictures (N, C)."""
+    ready, how = transformed(values, definition, transform), measure(definition)
+    drawn = permute(ready, seed) if definition == "image" else shift(ready, seed)
+    return stability(_again(found, how(drawn)), drawn, how, resamples, seed, tick)
+
+
 @dataclass(frozen=True, eq=False)
 class Specialisation:
     """Whether clusters keep to branches: `table` (clusters, branches) of channels; `information`, adjusted mutual information (0 by chance, 1 at most).
 
-    `p` is that of the information when the channels' branches are permuted; `cells_p` and `cells_q` (clusters, branches) say how likely so many or more
-    channels of one branch in one cluster are by chance (hypergeometric tail), plain and adjusted over the cells (Benjamini-Hochberg).
+    `p` is that of the information when the channels' branches are permuted `permutations` times; `cells_p` and `cells_q` (clusters,
+    branches) say how likely so many or more channels of one branch in one cluster are by chance (hypergeometric tail), plain and adjusted over the
+    cells (Benjamini-Hochberg).
     """
 
     table: np.ndarray
@@ -142,6 +185,7 @@ class Specialisation:
     p: float
     cells_p: np.ndarray
     cells_q: np.ndarray
+    permutations: int
 
 
 def _information(labels: np.ndarray, branches: np.ndarray) -> float:
@@ -164,11 +208,11 @@ def specialisation(found: Clusters, block: Block, permutations: int = PERMUTATIO
     table = branch_table(found, block)
     if not len(labels):
         nothing = np.full(table.shape, np.nan)
-        return Specialisation(table, float("nan"), float("nan"), nothing, nothing)
+        return Specialisation(table, float("nan"), float("nan"), nothing, nothing, 0)
     generator = np.random.default_rng(seed)
     real = _information(labels, branches)
     reached = sum(_information(labels, generator.permutation(branches)) >= real - 1e-12 for _ in range(permutations))
     cells = tail(table)
     return Specialisation(
-        table, float(adjusted_mutual_info_score(labels, branches)), (1 + reached) / (1 + permutations), cells, adjusted(cells)
+        table, float(adjusted_mutual_info_score(labels, branches)), (1 + reached) / (1 + permutations), cells, adjusted(cells), permutations
     )

@@ -6,7 +6,7 @@ from inception_viz import attributions as library
 from inception_viz.figures import activations as maps
 from inception_viz.figures import attributions as drawing
 from inception_viz.figures import colours
-from pages.shell import controls, frame, results, told
+from pages.shell import believed, controls, frame, results, told
 
 text = frame.open_page("attributions")
 controls.training(text)
@@ -39,6 +39,9 @@ with right:
         f"attributions-branches-{name}",
     )
 
+st.subheader(text("Is it to be believed?"), anchor=False)
+believed.block(text, analysis, name, found.labels, method)
+
 st.subheader(text("Which places of the picture"), anchor=False)
 left, right = st.columns(2)
 with left:
@@ -64,6 +67,7 @@ with right:
         "attributions-pixels",
     )
     st.caption(text(entry.explained))
+believed.pixels(text, analysis, pixels)
 
 st.subheader(text("Through all blocks"), anchor=False)
 if method == "gradient x activation" or st.toggle(text("Compute this method for every block (slow)")):

@@ -1,28 +1,21 @@
-"""Which channels fire together: where they come from, where they fire, and over several pictures."""
+"""Which channels fire together, where they come from and where they fire; and whether any of it is more than chance."""
 
 import streamlit as st
 
 from inception_viz import clusters as library
-from inception_viz import correlations
 from inception_viz.attributions import cluster_map
 from inception_viz.figures import clusters as drawing
-from pages.shell import controls, frame, results, session, told
+from pages.shell import controls, doubts, evidence, frame, results, session, told
 
 text = frame.open_page("clusters")
 controls.training(text)
 analysis = results.analysis(text)
 
-left, right = st.columns(2)
-with left:
-    name = controls.block(text, analysis)
-with right:
-    enough = len(session.current().pictures) >= 3
-    kinds = {key: text(words) for key, words in correlations.DEFINITIONS.items() if enough or key != "image"}
-    definition = controls.choice("definition", text("Firing together"), kinds)
+name = controls.block(text, analysis)
+subject = evidence.Subject(analysis, name, *controls.firing(text))
 block = analysis.blocks[name]
-similar = results.similarity(text, analysis, name, definition)
-method, count = controls.method_and_count(text, int((~similar.constant).sum()))
-found = results.clustered(text, results.similarity_key(analysis, definition), name, similar, method, count, definition)
+similar = evidence.similarity(text, subject)
+found = evidence.clustered(text, subject, similar, *controls.method_and_count(text, int((~similar.constant).sum())))
 
 told.cluster_facts(text, found, similar)
 left, right = st.columns([2, 3])
@@ -35,12 +28,16 @@ with right:
     titles = [text("cluster {n}", n=k + 1) for k in range(len(maps))]
     frame.show(drawing.maps(analysis.view, maps, titles, text), f"clusters-maps-{name}")
 
+st.subheader(text("Is it real?"), anchor=False)
+asked = controls.one_of("doubt", text("What to doubt"), {key: text(doubt.question) for key, doubt in doubts.DOUBTS.items()})
+doubts.DOUBTS[asked].draw(text, subject, found, similar)
+
 st.subheader(text("One cluster"), anchor=False)
 chosen = controls.choice("cluster", text("Cluster"), {k: text("cluster {n}", n=k + 1) for k in range(found.count)})
-told.cluster_members(text, block, found, chosen)
+told.cluster_members(text, block, found, similar, chosen)
 
 st.subheader(text("Over several pictures"), anchor=False)
-if not enough:
+if len(session.current().pictures) < controls.FEWEST:
     st.info(text("Upload three or more pictures on the first page to see which clusters fire together over them."))
 else:
     graph = library.cofiring(library.firing(results.pooled(text, name), found))

@@ -1,10 +1,9 @@
-"""How the channels of each branch, and of the whole block, correlate over the positions of the picture."""
+"""How the channels of each branch, and of the whole block, correlate over the positions of the picture; and the same by chance."""
 
-import numpy as np
 import streamlit as st
 
+from inception_viz import correlations as library
 from inception_viz import nulls
-from inception_viz.correlations import TRANSFORMS
 from inception_viz.figures import correlations as drawing
 from pages.shell import controls, evidence, frame, results, told
 
@@ -12,29 +11,34 @@ text = frame.open_page("correlations")
 controls.training(text)
 analysis = results.analysis(text)
 
-left, middle, right = st.columns(3)
+left, right = st.columns(2)
 with left:
     name = controls.block(text, analysis)
-with middle:
-    transform = controls.choice("transform", text("Activations"), {key: text(key) for key in TRANSFORMS})
 with right:
     by = controls.choice("order", text("Channels ordered by"), {"branch": text("branch"), "similarity": text("similarity")}, "similarity")
-block, similar = analysis.blocks[name].block, results.similarity(text, analysis, name, transform=transform)
-order = results.order(analysis, name, similar, transform=transform) if by == "similarity" else np.arange(block.channels)
+subject = evidence.Subject(analysis, name, *controls.firing(text))
+block, similar = analysis.blocks[name].block, evidence.similarity(text, subject)
+order = evidence.order(subject, similar, by)
 
 st.subheader(text("Branch by branch"), anchor=False)
 inside = [order[block.branch_of[order] == i] - branch.start for i, branch in enumerate(block.branches)]
 frame.show(drawing.branches(similar, block, inside, text), f"correlations-branches-{name}")
 told.constants(text, similar, block)
 
+st.subheader(text("The whole block, and the same by chance"), anchor=False)
+kind = controls.null(text, subject.definition)
+null, chance = evidence.null(text, subject, kind), text("{null}: chance", null=text(nulls.KINDS[kind]))
+shown = {text("this network"): (similar, order), chance: (null.first, library.order(null.first) if by == "similarity" else order)}
+frame.show(drawing.beside(shown, block, text), f"correlations-{name}")
+
+st.subheader(text("How r is distributed"), anchor=False)
 left, right = st.columns([3, 2])
 with left:
-    st.subheader(text("The whole block"), anchor=False)
-    frame.show(drawing.whole(similar, block, order, "", text), f"correlations-{name}")
-with right:
-    st.subheader(text("How r is distributed"), anchor=False)
     parts = {branch.name: similar.part(branch.start, branch.stop).pairs() for branch in block.branches}
-    null = evidence.null(text, analysis, name, nulls.SHIFT, transform=transform)
-    p = evidence.pair_p(text, analysis, name, similar, null, "spatial", transform)
-    frame.show(drawing.distribution(parts | {text("all pairs"): similar.pairs()}, text, null.pairs), f"correlations-distribution-{name}")
-    told.against_chance(text, nulls.against_chance(p, 1 / similar.n), similar.n)
+    frame.show(
+        drawing.distribution(parts | {text("all pairs"): similar.pairs()}, text, {chance: null.pairs}), f"correlations-distribution-{name}"
+    )
+with right:
+    told.against_chance(
+        text, nulls.against_chance(evidence.pair_p(text, subject, similar, null)), similar, null, evidence.by_shifts(subject, kind)
+    )

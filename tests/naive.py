@@ -48,15 +48,18 @@ def average_linkage(distance: np.ndarray, count: int) -> set[frozenset[int]]:
 
 
 def shift_p(maps: np.ndarray) -> np.ndarray:
-    """The share of all circular shifts of one map `(C, H, W)` against another whose |r| reaches that of no shift."""
+    """The share of all shifts of all pairs of maps `(C, H, W)` whose |r|, over the pair's root mean square of r, reaches that of a pair not shifted."""
     count, height, width = maps.shape
-    p = np.full((count, count), np.nan)
+    ratios = {}
     for i, j in itertools.product(range(count), repeat=2):
-        if np.ptp(maps[i]) == 0 or np.ptp(maps[j]) == 0:
+        if i == j or np.ptp(maps[i]) == 0 or np.ptp(maps[j]) == 0:
             continue
         r = [
             abs(np.corrcoef(maps[i].ravel(), np.roll(maps[j], (dy, dx), (0, 1)).ravel())[0, 1])
             for dy, dx in itertools.product(range(height), range(width))
         ]
-        p[i, j] = np.mean([value >= r[0] - 1e-5 for value in r])
+        ratios[i, j] = np.array(r) / np.sqrt(np.mean(np.square(r)))
+    pooled, p = np.concatenate(list(ratios.values())), np.full((count, count), np.nan)
+    for pair, values in ratios.items():
+        p[pair] = np.mean(pooled >= values[0] - 1e-5)
     return p

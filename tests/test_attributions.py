@@ -438,13 +438,13 @@ def linear(weights: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
 def test_true_contributions_of_a_sum_are_wholly_faithful(weights: list[int]) -> None:
     """Where the target is a sum of its pieces nothing beats their own values, and every fall is foretold."""
     true = np.array(weights, float)
-    found = attributions._faithfulness(linear(true), true, np.ones(len(true)), False)
+    found = attributions._faithfulness(linear(true), true, False)
     assert found.infidelity == pytest.approx(0, abs=1e-9)
     assert (found.chance <= found.gap + 1e-9).all()
     assert found.deletion.values[[0, -1]] == pytest.approx([2 + true.sum(), 2])
     assert found.insertion.values[[0, -1]] == pytest.approx([2, 2 + true.sum()])
     assert found.deletion.values + found.insertion.values == pytest.approx(np.full(len(found.deletion.share), 4 + true.sum()))
-    backwards = attributions._faithfulness(linear(true), -true, np.ones(len(true)), True)
+    backwards = attributions._faithfulness(linear(true), -true, True)
     assert backwards.gap <= found.gap
     assert backwards.infidelity == pytest.approx(0, abs=1e-9)
 
@@ -455,22 +455,25 @@ def test_a_ranking_by_chance_is_told_from_a_true_one() -> None:
     p_wrong, p_true = [], []
     for _ in range(200):
         weights = rng.normal(size=20)
-        p_wrong.append(attributions._faithfulness(linear(weights), rng.normal(size=20), np.ones(20), False).p)
-        p_true.append(attributions._faithfulness(linear(weights), weights, np.ones(20), False).p)
+        p_wrong.append(attributions._faithfulness(linear(weights), rng.normal(size=20), False).p)
+        p_true.append(attributions._faithfulness(linear(weights), weights, False).p)
     assert p_true == [1 / (1 + attributions.ORDERS)] * 200
     assert np.mean(np.array(p_wrong) <= 0.1) < 0.17
     assert 0.4 < np.mean(p_wrong) < 0.65
 
 
-def test_the_share_counts_channels_not_clusters() -> None:
-    found = attributions._faithfulness(linear(np.array([1.0, 3.0])), np.array([1.0, 3.0]), np.array([30, 10]), False)
-    assert found.deletion.share == pytest.approx([0, 0.25, 1])
+def test_curves_go_piece_by_piece_and_chance_takes_the_mean_of_all_orders() -> None:
+    found = attributions._faithfulness(linear(np.array([1.0, 3.0])), np.array([1.0, 3.0]), False)
+    assert found.deletion.share == pytest.approx([0, 0.5, 1])
     assert found.deletion.values == pytest.approx([6, 3, 2])
-    assert found.deletion.area == pytest.approx((6 + 3) / 2 * 0.25 + (3 + 2) / 2 * 0.75)
+    assert found.deletion.area == pytest.approx((6 + 3) / 2 * 0.5 + (3 + 2) / 2 * 0.5)
+    best = (found.chance == pytest.approx(found.gap)) if found.chance.std() == 0 else found.chance > 0
+    assert found.chance_deletion.values == pytest.approx([6, 3 * best.mean() + 5 * (1 - best.mean()), 2])
+    assert found.chance_insertion.area - found.chance_deletion.area == pytest.approx(found.chance.mean())
 
 
 def test_nothing_matters_to_a_constant_target() -> None:
-    found = attributions._faithfulness(linear(np.zeros(5)), np.arange(5.0), np.ones(5), True)
+    found = attributions._faithfulness(linear(np.zeros(5)), np.arange(5.0), True)
     assert found.gap == 0
     assert found.p == 1
     assert math.isnan(found.unexplained)

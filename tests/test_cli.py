@@ -118,3 +118,48 @@ def test_fetch_says_in_one_line_why_it_did_not_work(
     assert cli.main(["fetch", "imagenet", "--url", f"{server}/login"]) == 2
     assert "error: What arrived is not the expected file" in capsys.readouterr().err
     assert not models.hub_file("googlenet").exists()
+
+
+def lab(capsys: pytest.CaptureFixture[str], *words: str) -> dict:
+    assert cli.main(["lab", *words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("words", "rows"),
+    [
+        (["cost", "width", "--width", "16", "--depth", "1"], 7),
+        (["cost", "depth", "--width", "8", "--depth", "3"], 3),
+        (["cost", "blocks", "--block", "16", "7", "4", "4", "8", "2", "4", "4"], 2),
+        (["waste", "weights", "--weights", "random"], 58),
+        (["overfitting", "parameters", "--widths", "1", "2", "--labels", "20", "--seeds", "2", "--steps", "3"], 4),
+        (["overfitting", "labels", "--widths", "2", "--labels", "20", "50", "--seeds", "2", "--steps", "3"], 4),
+    ],
+)
+def test_the_laboratory_measures_without_a_browser(words: list[str], rows: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = lab(capsys, *words, "--device", "cpu") if words[0] != "overfitting" else lab(capsys, *words)
+    assert len(told["rows"]) == rows
+    assert all({"device", "threads", "precision"} <= row.keys() for row in told["rows"])
+    assert all(finding["supported"] in (True, False, None) for finding in told["findings"])
+    assert cli.main(["lab", *words, "--csv", str(tmp_path / "x.csv")]) == 0
+    assert len((tmp_path / "x.csv").read_text(encoding="utf-8").splitlines()) == rows + 1
+    assert told["findings"][0]["claim"] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["cost", "width", "--width", "100000"],
+        ["cost", "depth", "--depth", "1000"],
+        ["cost", "blocks", "--block", "1024", "112", "99999", "1", "1", "1", "1", "1"],
+        ["waste", "weights", "--threshold", "-1"],
+        ["waste", "removal", "--labelled", "/nowhere"],
+        ["overfitting", "labels", "--labels", "5"],
+        ["overfitting", "parameters", "--wrong-labels", "2"],
+    ],
+)
+def test_the_laboratory_refuses_in_one_line_what_is_too_much(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["lab", *words]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.split("\r")[-1].startswith("error: ")

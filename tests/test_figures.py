@@ -8,12 +8,18 @@ import pytest
 import torch
 
 from inception_viz import clusters as library
+from inception_viz import nulls, validation
 from inception_viz.analysis import Prediction
 from inception_viz.architecture import Block, Branch
 from inception_viz.attributions import Attribution
-from inception_viz.correlations import order, pearson
+from inception_viz.clusters import Clusters, find
+from inception_viz.correlations import correlate, measure, order, pearson
 from inception_viz.figures import activations, attributions, clusters, colours, correlations
+from inception_viz.figures import knockouts as drawn_knockouts
+from inception_viz.figures import validation as drawn_validation
+from inception_viz.knockouts import Interactions
 from inception_viz.text import LANGUAGES, Text
+from tests.test_validation import block
 
 BLOCK = Block("x", "x.cat", 12, 4, 4, (Branch("1x1", 0, 4), Branch("3x3", 4, 9), Branch("5x5", 9, 10), Branch("pool", 10, 12)), "y")
 BOTH = pytest.mark.parametrize("text", [Text(language) for language in LANGUAGES], ids=list(LANGUAGES))
@@ -128,3 +134,40 @@ def test_class_names_are_those_of_the_language() -> None:
     found = [Prediction(0, {"en": "goldfish", "ar": "سمكة ذهبية"}, 0.7), Prediction(1, {"en": "bee", "ar": "نحلة"}, 0.1)]
     assert list(attributions.predictions(found, Text("ar")).data[0].y) == ["سمكة ذهبية", "نحلة"]
     assert json.loads(attributions.predictions(found, Text("en")).to_json())["data"][0]["y"] == ["goldfish", "bee"]
+
+
+@BOTH
+def test_the_real_and_its_null_share_one_scale(text: Text) -> None:
+    rng = np.random.default_rng(0)
+    found = correlate(torch.from_numpy(rng.normal(size=(20, 5, 5))))
+    figure = correlations.beside({"real": (found, np.arange(20)), "null": (found, np.arange(20)[::-1])}, block([8, 12]), text)
+    maps = [trace for trace in figure.data if trace.type == "heatmap" and trace.zmin == -1]
+    assert [trace.showscale for trace in maps] == [False, True]
+    assert np.array_equal(maps[0].z, maps[1].z[::-1, ::-1])
+
+
+@BOTH
+def test_clusters_of_one_channel_are_left_out_of_the_cloud_but_others_are_numbered(text: Text) -> None:
+    activation = torch.from_numpy(np.random.default_rng(1).normal(size=(5, 6, 6)))
+    similar = correlate(activation)
+    found = find(similar, count=4)
+    tests = validation.cluster_tests(found, similar, nulls.draws(nulls.SHIFT, activation, count=4))
+    figure = drawn_validation.tightness(tests, "null", text)
+    numbers = [n for trace in figure.data if trace.text is not None for n in trace.text]
+    assert numbers == ["1"]
+    assert drawn_validation.found_again(*(validation.stability(found, activation, measure(), 2),) * 2, text).data[0].x.shape == (4,)
+
+
+@BOTH
+def test_a_star_marks_what_is_beyond_chance(text: Text) -> None:
+    found = Clusters(np.repeat([0, 1], [10, 10]), "spatial", "louvain", "chosen", 0.0)
+    figure = drawn_validation.over_cells(validation.specialisation(found, block([10, 10])), block([10, 10]), text)
+    assert figure.data[0].text.tolist() == [["10 ★", "0"], ["0", "10 ★"]]
+
+
+@BOTH
+def test_pairs_have_an_empty_diagonal(text: Text) -> None:
+    joint = np.array([[np.nan, -1.5], [-1.5, np.nan]])
+    figure = drawn_knockouts.pairs(Interactions(joint, np.array([[np.nan, 0.04], [0.04, np.nan]]), 20), text)
+    assert figure.data[0].text.tolist() == [["", "-1.50 ★"], ["-1.50 ★", ""]]
+    assert (figure.data[0].zmin, figure.data[0].zmax) == (-1.5, 1.5)

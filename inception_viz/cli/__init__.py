@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from inception_viz.cli import analyze, fetch, graph, models
+from inception_viz.cli import analyze, corpus, fetch, graph, lab, models
 from inception_viz.errors import VisitorError
 
 BAD_INPUT = 2
-COMMANDS: dict[str, ModuleType] = {"analyze": analyze, "graph": graph, "models": models, "fetch": fetch}
+COMMANDS: dict[str, ModuleType] = {"analyze": analyze, "graph": graph, "models": models, "fetch": fetch, "corpus": corpus, "lab": lab}
 
 
 def parser() -> argparse.ArgumentParser:

@@ -4,9 +4,21 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from inception_viz.cli import given
 from inception_viz.text import LANGUAGES, Text
+
+if TYPE_CHECKING:
+    from inception_viz.analysis import Analysis
+    from inception_viz.clusters import Clusters
+    from inception_viz.evidence import Evidence
+    from inception_viz.images import Picture
+    from inception_viz.models import Model
+
+FEWEST, MOST = 20, 999  # random sets: with fewer no p reaches 0.05, and more say little more
+BASELINES = ("mean", "resample", "zero")
+OTHERS = 5  # samples that join the picture, for a mean or another picture
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,24 +31,52 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--against", type=int, metavar="CLASS", help="explain the target's logit minus this class's")
     parser.add_argument("--method", default="louvain", help="how clusters are found: 'louvain' (default) or 'average linkage'")
     parser.add_argument("--clusters", type=int, metavar="N", help="clusters a block (default: as the method's own criterion says)")
+    parser.add_argument("--null", metavar="KINDS", help="test clusters against nulls: shift, untrained, or both with a comma between")
+    parser.add_argument("--knockouts", type=int, metavar="N", help="take every cluster out, against N matched random sets (20 or more)")
+    parser.add_argument("--baseline", default="mean", help="what stands in for channels taken out: mean (default), resample, zero")
     parser.add_argument("--language", choices=list(LANGUAGES), default="en", help="language of the figures")
+
+
+def _doubted(
+    arguments: argparse.Namespace, model: "Model", picture: "Picture", result: "Analysis", clusters: dict[str, "Clusters"]
+) -> dict[str, "Evidence"]:
+    """What was asked for with --null and --knockouts, by block; nothing if neither was."""
+    from inception_viz import evidence, images
+
+    if arguments.null is None and arguments.knockouts is None:
+        return {}
+    kinds = [kind for kind in (arguments.null or "").split(",") if kind]
+    evidence.check_kinds(kinds)
+    samples = [images.decode(entry.read(), name) for name, entry in images.samples().items()]
+    others = [sample for sample in samples if sample.sha256 != picture.sha256][:OTHERS]
+    found = {}
+    for name, one in evidence.gather(model, [picture, *others], result, clusters, kinds, arguments.knockouts or 0, arguments.baseline):
+        found[name] = one
+        print(f"{name}: {len(found)} of {len(result.blocks)} blocks tested", file=sys.stderr)
+    return found
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Do it."""
-    from inception_viz import analysis, images, report
+    from inception_viz import analysis, evidence, images, report
     from inception_viz.activations import Target
 
     if arguments.against is not None and arguments.target is None:
         arguments.refuse("--against needs --target")
+    if arguments.knockouts is not None and not FEWEST <= arguments.knockouts <= MOST:
+        arguments.refuse(f"--knockouts needs {FEWEST} to {MOST} random sets")
+    if arguments.baseline not in BASELINES:
+        arguments.refuse(f"--baseline is one of {', '.join(BASELINES)}")
     picture = images.decode(given.read(arguments.picture), arguments.picture.name)
     model = given.model(arguments)
     target = None if arguments.target is None else Target(arguments.target, arguments.against)
     result = analysis.analyze(model, picture, target)
     clusters = dict(analysis.clustered(result, method=arguments.method, count=arguments.clusters))
+    doubted = _doubted(arguments, model, picture, result, clusters)
+    numbers = {name: evidence.summary(one, arguments.baseline) for name, one in doubted.items()}
     try:
-        told = analysis.write(result, clusters, arguments.out)
-        report.write_figures(result, clusters, Text(arguments.language), arguments.out / "figures")
+        told = analysis.write(result, clusters, arguments.out, numbers)
+        report.write_figures(result, clusters, Text(arguments.language), arguments.out / "figures", doubted)
     except OSError as error:
         raise given.UnwritableFolder(name=arguments.out.name, reason=error.strerror or "unknown") from None
     if arguments.json:

@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Hashable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import partial
 from types import GeneratorType
 from typing import Any, Generic, TypeVar, cast
 
@@ -83,14 +84,21 @@ class Answer:
     fewer: bool = False
 
 
+FULL = Answer()  # not an end: the memory was too small
+
+
 class _Run:
     """Work that is queued, running or done, for all who asked for the same.
 
     `waiting` holds a Job for each who waits, `left` for each whose page has gone and may ask again; `deserted` says since when nobody waits.
     """
 
-    def __init__(self, key: Hashable, work: Work, smaller: Work | None, evaluations: int, wanted: Callable[["_Run"], bool]) -> None:
-        self.key, self.work, self.smaller = key, work, smaller
+    def __init__(
+        self, key: Hashable, work: Work, smaller: Work | None, evaluations: int, wanted: Callable[["_Run"], bool], in_turns: bool = False
+    ) -> None:
+        self.key, self.work, self.smaller, self.in_turns = key, work, smaller, in_turns
+        self.begun: Generator[float, None, Any] | None = None
+        self.most: int | None = None  # inputs at once, after the memory was too small for more
         self.progress = Progress(evaluations, lambda: wanted(self))
         self.waiting: set[Job] = set()
         self.left: set[Job] = set()
@@ -252,19 +260,33 @@ class Engine:
         """Bytes of all results that are remembered."""
         return self._held
 
-    def submit(self, session: str, slot: str, key: Hashable, work: Work, evaluations: int = 1, smaller: Work | None = None) -> Job[Result]:
+    def submit(
+        self,
+        session: str,
+        slot: str,
+        key: Hashable,
+        work: Work,
+        evaluations: int = 1,
+        smaller: Work | None = None,
+        in_turns: bool = False,
+    ) -> Job[Result]:
         """Queue `work`, or join the run that does the same already; what the session still wanted in this slot is given up.
 
         `work` returns its result, or is a generator that yields how far it is (0 to 1) and returns it. Where it runs out of memory, it is run
-        again with half as many inputs at once (`models.at_once`), down to one, and at last `smaller` is run instead. Raises Busy if the queue
-        is full.
+        again with half as many inputs at once (`models.at_once`), down to one, and at last `smaller` is run instead. A generator that leaves
+        nothing on the network while it yields may run `in_turns`: wherever it yields, whoever else waits comes first, so that minutes of work
+        hold nobody up for longer than a step. Raises Busy if the queue is full.
         """
         with self._changed:
             if self._closed:
                 raise Cancelled()
             self._give_up(session, slot, but=key)
             self._clear_deserted()
-            run = self._remembered(key) or self._joinable(key) or self._queued(_Run(key, work, smaller, evaluations, self._is_wanted))
+            run = (
+                self._remembered(key)
+                or self._joinable(key)
+                or self._queued(_Run(key, work, smaller, evaluations, self._is_wanted, in_turns))
+            )
             job: Job[Result] = Job(self, run, session, slot)
             if not run.done.is_set():
                 run.left -= {before for before in run.left if (before.session, before.slot) == (session, slot)}
@@ -361,6 +383,9 @@ class Engine:
             self._end(run, Answer(error=Cancelled()))
 
     def _end(self, run: _Run, answer: Answer) -> None:
+        if run.begun is not None and run is not self._running:
+            run.begun.close()
+        run.begun = None
         run.answer = answer
         run.done.set()
 
@@ -380,35 +405,63 @@ class Engine:
         answer = self._answer(run)
         with self._changed:
             self._running = None
+            if answer is None:
+                self._go_on_later(run)
+                return True
             if answer.error is None:
                 self._remember(run.key, answer)
             self._end(run, answer)
         return True
 
-    def _answer(self, run: _Run) -> Answer:
-        """Never raises: the owner must live on, whatever the work does."""
-        self.runs += 1
-        if (answer := self._tried(run.work, run.progress)) is not None:
-            return answer
-        while (most := asked_at_once() // 2) > 0:  # outside the except block: the exception holds on to the tensors
-            self._make_room(run, f"{most} at once")
-            if (answer := self._tried(run.work, run.progress, most)) is not None:
-                return replace(answer, fewer=True)
-        self._make_room(run, "the substitute runs" if run.smaller else "there is no substitute")
-        answer = self._tried(run.smaller, run.progress) if run.smaller else None
-        return Answer(error=OutOfMemory()) if answer is None else replace(answer, smaller=True)
+    def _go_on_later(self, run: _Run) -> None:
+        if self._closed or run.progress.stopped.is_set():
+            self._end(run, Answer(error=Cancelled()))
+        else:
+            self._queue.append(run)
 
-    def _tried(self, work: Work, progress: Progress, most: int | None = None) -> Answer | None:
-        """How `work` ends with at most `most` inputs at once; None if the memory was too small."""
+    def _turn(self, run: _Run) -> Answer | None:
+        """Drive a run that yields until it ends, or until somebody else waits: then None."""
+        run.progress.check()
+        run.begun = run.begun or run.work(run.progress)
+        try:
+            while True:
+                run.progress.set(next(run.begun))
+                if self._queue:
+                    return None
+        except StopIteration as end:
+            return Answer(end.value)
+        except BaseException:
+            run.begun.close()
+            run.begun = None
+            raise
+
+    def _answer(self, run: _Run) -> Answer | None:
+        """How the run ended, or None if it goes on later. Never raises: the owner must live on, whatever the work does."""
+        self.runs += run.begun is None
+        drive = partial(self._turn, run) if run.in_turns else lambda: Answer(_drive(run.work, run.progress))
+        answer = self._tried(drive, run.most)
+        while answer is FULL and (fewer := asked_at_once() // 2) > 0:  # outside the except block: the exception holds on to the tensors
+            run.most = fewer
+            self._make_room(run, f"{fewer} at once")
+            answer = self._tried(drive, fewer)
+        if answer is FULL:
+            self._make_room(run, "the substitute runs" if run.smaller else "there is no substitute")
+            instead = run.smaller
+            answer = self._tried(lambda: Answer(_drive(instead, run.progress))) if instead else FULL
+            return Answer(error=OutOfMemory()) if answer is FULL or answer is None else replace(answer, smaller=True)
+        return answer if answer is None or run.most is None else replace(answer, fewer=True)
+
+    def _tried(self, drive: Callable[[], Answer | None], most: int | None = None) -> Answer | None:
+        """How work ends with at most `most` inputs at once; FULL if the memory was too small."""
         started = time.monotonic()
         try:
             with at_most(most):
-                return Answer(_drive(work, progress))
+                return drive()
         except VisitorError as error:
             return Answer(error=error)
         except BaseException as error:
             if _out_of_memory(error):
-                return None
+                return FULL
             log.exception("work failed after %.1f s", time.monotonic() - started)
             return Answer(error=error)
 

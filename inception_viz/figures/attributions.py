@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from inception_viz.analysis import Prediction
 from inception_viz.architecture import Block
-from inception_viz.attributions import Attribution
+from inception_viz.attributions import Attribution, Faithfulness
 from inception_viz.figures import colours, remembered
 from inception_viz.text import Text
 
@@ -62,4 +62,25 @@ def over_blocks(given: Mapping[str, Attribution], blocks: Mapping[str, Block], t
     figure.update_yaxes(zeroline=True, zerolinewidth=2)
     colours.plain(figure, 340)
     colours.title_rows(figure, text("given to the target (logits)"), text.direction == "rtl")
+    return figure
+
+
+@remembered
+def curves(found: Faithfulness, text: Text) -> go.Figure:
+    """The target while the most important goes first (deletion) and comes back first (insertion); dotted the mean of random orders."""
+    figure = go.Figure()
+    shown = (
+        (text("deletion"), found.deletion, colours.BRANCH["3x3"], "solid"),
+        (text("insertion"), found.insertion, colours.BRANCH["1x1"], "solid"),
+        (text("deletion, random orders"), found.chance_deletion, colours.BRANCH["3x3"], "dot"),
+        (text("insertion, random orders"), found.chance_insertion, colours.BRANCH["1x1"], "dot"),
+    )
+    for name, curve, colour, dash in shown:
+        figure.add_scatter(
+            x=curve.share.astype(np.float32), y=curve.values.astype(np.float32), name=name, mode="lines", line={"color": colour, "dash": dash, "width": 2},
+            hovertemplate="%{x:.0%}: %{y:+.2f}<extra></extra>",
+        )  # fmt: skip
+    figure.update_xaxes(title=text("share that has gone, or come back"), tickformat=".0%")
+    colours.plain(figure, 360)
+    colours.title_rows(figure, text("target (logits)"), text.direction == "rtl")
     return figure

@@ -53,3 +53,21 @@ def title_rows(figure: go.Figure, title: str, right_to_left: bool) -> None:
     figure.update_yaxes(title=title, automargin=not right_to_left)
     if right_to_left:
         figure.update_layout(margin_l=76)
+
+
+def number_rows(figure: go.Figure, right_to_left: bool) -> None:
+    """Room for the numbers of vertical axes without a title, which plotly does not measure on a right-to-left page."""
+    figure.update_yaxes(automargin=not right_to_left)
+    if right_to_left:
+        figure.update_layout(margin_l=56)
+
+
+def titled(figure: go.Figure, rows: Sequence[str], height: int, right_to_left: bool) -> go.Figure:
+    """The manner of the house for figures above each other: the legend above the first title, the titles where reading begins."""
+    plain(figure, height, top=70)
+    number_rows(figure, right_to_left)
+    figure.update_layout(legend={"y": 1.0 + 34 / (height - 78), "yanchor": "bottom"})
+    side = {"x": 1, "xanchor": "right"} if right_to_left else {"x": 0, "xanchor": "left"}
+    for title in rows:
+        figure.update_annotations(side | {"font": {"size": 14}}, selector={"text": title})
+    return figure

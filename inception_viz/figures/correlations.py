@@ -52,24 +52,42 @@ def _band(block: Block, order: np.ndarray, step: int, along: str) -> go.Heatmap:
     return go.Heatmap(**place, zmin=0, zmax=last, colorscale=scale, showscale=False, hoverinfo="skip")
 
 
+def _with_bands(figure: go.Figure, column: int, correlation: Correlation, block: Block, order: np.ndarray, text: Text, last: bool) -> None:
+    """A heatmap in the given column of the second row, bands of branch colours above it and before it; the colour bar beside the last one."""
+    r = correlation.r[np.ix_(order, order)]
+    step = reduced(r)[1]
+    figure.add_trace(_band(block, order, step, "x"), 1, column)
+    figure.add_trace(_band(block, order, step, "y"), 2, column - 1)
+    figure.add_trace(_heatmap(r, order, text, shared_scale=not last), 2, column)
+
+
 @remembered
 def whole(correlation: Correlation, block: Block, order: np.ndarray, title: str, text: Text) -> go.Figure:
     """The whole block in the given order of channels, with a band of branch colours along the top and the left."""
-    thin = 0.025
+    return beside({title: (correlation, order)}, block, text)
+
+
+@remembered
+def beside(shown: Mapping[str, tuple[Correlation, np.ndarray]], block: Block, text: Text) -> go.Figure:
+    """Similarities of one block's channels by their titles, each in its own order, side by side on one scale."""
+    thin, gap, many = 0.025, 0.004, len(shown)
+    titles = [title for name in shown for title in ("", name)] if many > 1 else None
     figure = make_subplots(
-        2, 2, column_widths=[thin, 1 - thin], row_heights=[thin, 1 - thin], horizontal_spacing=0.004, vertical_spacing=0.004
-    )
-    r = correlation.r[np.ix_(order, order)]
-    step = reduced(r)[1]
-    figure.add_trace(_band(block, order, step, "x"), 1, 2)
-    figure.add_trace(_band(block, order, step, "y"), 2, 1)
-    figure.add_trace(_heatmap(r, order, text), 2, 2)
+        2, 2 * many, column_widths=[thin, 1 - thin] * many, row_heights=[thin, 1 - thin], horizontal_spacing=gap, vertical_spacing=gap,
+        subplot_titles=titles,
+    )  # fmt: skip
+    for index, (correlation, order) in enumerate(shown.values(), start=1):
+        _with_bands(figure, 2 * index, correlation, block, order, text, last=index == many)
     for branch in block.branches:
         marker = {"color": colours.branch(branch.name), "symbol": "square", "size": 10}
         figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", name=branch.name, marker=marker), 2, 2)
     figure.update_xaxes(visible=False, type="category")
     figure.update_yaxes(visible=False, type="category", autorange="reversed")
-    return colours.plain(figure, 560, title, text.direction == "rtl", top=36)
+    if many == 1:
+        return colours.plain(figure, 560, next(iter(shown)), text.direction == "rtl", top=36)
+    colours.plain(figure, 470, top=70)
+    figure.update_layout(legend_y=1.07)
+    return figure
 
 
 @remembered
@@ -90,20 +108,20 @@ def branches(correlation: Correlation, block: Block, orders: Sequence[np.ndarray
 
 
 @remembered
-def distribution(parts: Mapping[str, np.ndarray], text: Text, by_chance: np.ndarray | None = None) -> go.Figure:
+def distribution(parts: Mapping[str, np.ndarray], text: Text, by_chance: Mapping[str, np.ndarray] | None = None) -> go.Figure:
     """The distribution of r in several sets of pairs: the share of pairs in each bin of width 0.025; dotted what it is `by_chance`."""
     figure = go.Figure()
     middle = (BINS[:-1] + BINS[1:]) / 2
-    null = {} if by_chance is None else {text("shifted maps: chance"): by_chance}
-    for name, pairs in {**parts, **null}.items():
+    for name, pairs in {**parts, **(by_chance or {})}.items():
         if len(pairs) == 0:
             continue
         share = np.histogram(pairs, BINS)[0] / len(pairs)
-        line = {"color": colours.branch(name), "width": 2, "shape": "hvh", "dash": "dot" if name in null else "solid"}
+        whole = name not in colours.BRANCH  # all pairs, or a null: what is to be compared first
+        line = {"color": colours.branch(name), "width": 3 if whole else 1.3, "shape": "hvh", "dash": "solid" if name in parts else "dot"}
         label = text("{name} (n = {n} pairs)", name=name, n=len(pairs))
         figure.add_scatter(x=middle, y=share, name=label, mode="lines", line=line, hovertemplate="r = %{x:.2f}: %{y:.1%}<extra></extra>")
     figure.update_xaxes(title="r", range=[-1, 1], zeroline=True)
     figure.update_yaxes(tickformat=".0%", rangemode="tozero")
-    colours.plain(figure, 360)
+    colours.plain(figure, 400)
     colours.title_rows(figure, text("share of pairs"), text.direction == "rtl")
     return figure

@@ -5,14 +5,16 @@ from typing import TypeVar
 
 import streamlit as st
 
-from inception_viz import models
+from inception_viz import models, nulls
 from inception_viz.activations import Target
 from inception_viz.analysis import Analysis
 from inception_viz.clusters import METHODS
+from inception_viz.correlations import DEFINITIONS, PLAIN, TRANSFORMS
 from inception_viz.text import Text
 from pages.shell import session
 
 Value = TypeVar("Value")
+FEWEST = 3  # pictures for a correlation over pictures
 
 
 def _key(name: str) -> str:
@@ -43,6 +45,15 @@ def choice(name: str, label: str, options: Mapping[Value, str], default: Value |
         args=(name,),
         help=help,
     )
+
+
+def one_of(name: str, label: str, options: Mapping[Value, str]) -> Value:
+    """One of a few `options` (value -> words to show) side by side, remembered under `name`."""
+    values = list(options)
+    return st.segmented_control(
+        label, values, format_func=lambda v: options[v], default=values[_remembered(name, values, None)], required=True, key=_key(name),
+        on_change=_keep, args=(name,),
+    )  # fmt: skip
 
 
 def some(name: str, label: str, options: list[str], default: list[str]) -> list[str]:
@@ -99,6 +110,31 @@ def target(text: Text, analysis: Analysis) -> Target:
             "against", text("Set against"), {None: text("nothing: the class alone")} | {i: n for i, n in told.items() if i != index}, None
         )
     return Target(index, against)
+
+
+def firing(text: Text) -> tuple[str, str]:
+    """What firing together means, and what is done to the activations first: a definition and a transform of `correlations`."""
+    enough = len(session.current().pictures) >= FEWEST
+    kinds = {key: text(words) for key, words in DEFINITIONS.items() if enough or key != "image"}
+    left, right = st.columns(2)
+    with left:
+        definition = choice("definition", text("Firing together"), kinds)
+    if definition == "binary":  # it knows only more and less
+        return definition, PLAIN
+    with right:
+        return definition, choice("transform", text("Activations"), {key: text(key) for key in TRANSFORMS})
+
+
+def null(text: Text, definition: str) -> str:
+    """What the similarity is held against: one of the nulls that suit the definition."""
+    suited = [nulls.PICTURES, nulls.UNTRAINED] if definition == "image" else [nulls.SHIFT, nulls.UNTRAINED]
+    kept = session.current().choices.get("null")
+    told = {kind: text(nulls.KINDS[kind]) for kind in suited}
+    why = text(
+        "What would be there by chance: the same maps shifted round at random, the same network before any training, "
+        "or the pictures in another order for every channel."
+    )
+    return choice("null", text("Compared with"), told, kept, why)
 
 
 def method_and_count(text: Text, most: int) -> tuple[str, int | None]:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from inception_viz.clusters import Clusters
 from inception_viz.correlations import PLAIN, Correlation, Measure, measure
 from inception_viz.engine.local import Progress
 from inception_viz.images import Picture
-from inception_viz.knockouts import Knockout, Scene
+from inception_viz.knockouts import Interactions, Knockouts, Scene
 from inception_viz.models import Model
 from inception_viz.nulls import Null
 from inception_viz.text import Text
@@ -24,18 +25,50 @@ from pages.shell import results, session
 OTHERS = 5  # samples that join a single picture, where a mean or another picture is asked for
 
 
-def kinds(definition: str) -> list[str]:
-    """The nulls that suit a definition of firing together."""
-    return [nulls.PICTURES, nulls.UNTRAINED] if definition == "image" else [nulls.SHIFT, nulls.UNTRAINED]
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What is doubted: how alike the channels of one block fire, in one definition of it, after one transform of the activations."""
+
+    analysis: Analysis
+    block: str
+    definition: str = "spatial"
+    transform: str = PLAIN
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Names the similarity: two subjects with one key are equal."""
+        return (results.similarity_key(self.analysis, self.definition), self.block, self.definition, self.transform)
+
+    @property
+    def measure(self) -> Measure:
+        """How similarity is measured."""
+        return measure(self.definition, self.transform)
+
+    def values(self, text: Text) -> Tensor:
+        """What is correlated, before any transform: `(C, H, W)`, or pooled over pictures `(N, C)`."""
+        given = results.pooled(text, self.block) if self.definition == "image" else self.analysis.blocks[self.block].activation
+        return torch.from_numpy(np.array(given))
+
+
+def similarity(text: Text, subject: Subject) -> Correlation:
+    """The similarity that is doubted."""
+    return results.similarity(text, subject.analysis, subject.block, subject.definition, subject.transform)
+
+
+def order(subject: Subject, similar: Correlation, by: str) -> np.ndarray:
+    """The order of the channels for drawing: by "similarity", or by "branch"."""
+    if by == "branch":
+        return np.arange(len(similar.constant))
+    return results.order(subject.analysis, subject.block, similar, subject.definition, subject.transform)
+
+
+def clustered(text: Text, subject: Subject, similar: Correlation, method: str, count: int | None) -> Clusters:
+    """The clusters of the similarity that is doubted."""
+    return results.clustered(text, "/".join(subject.key), subject.block, similar, method, count, subject.definition)
 
 
 def _digest(found: Clusters) -> str:
     return hashlib.sha256(found.labels.tobytes()).hexdigest()
-
-
-def _values(text: Text, analysis: Analysis, block: str, definition: str) -> Tensor:
-    given = results.pooled(text, block) if definition == "image" else analysis.blocks[block].activation
-    return torch.from_numpy(np.array(given))
 
 
 def _pictures(definition: str) -> list[Picture]:
@@ -44,67 +77,65 @@ def _pictures(definition: str) -> list[Picture]:
     return list(chosen.pictures) if definition == "image" else [chosen.picture]
 
 
-def _inputs(on: Model, pictures: list[Picture]) -> Tensor:
-    return torch.cat([on.input(picture) for picture in pictures])
+def _inputs(on: Model, shown: list[Picture]) -> Tensor:
+    return torch.cat([on.input(picture) for picture in shown])
 
 
-def _draws(on: Model, inputs: Tensor, kind: str, values: Tensor, how: Measure, block: str, count: int) -> Iterator[Correlation]:
-    twins = (activations[block].cpu() for activations in nulls.untrained(on, inputs, count))
-    return nulls.draws(kind, values, how, twins, count)
+def _draws(on: Model, shown: list[Picture], subject: Subject, kind: str, values: Tensor, count: int) -> Iterator[Correlation]:
+    twins = (taken[subject.block].cpu() for taken in nulls.untrained(on, _inputs(on, shown), count))
+    return nulls.draws(kind, values, subject.definition, subject.transform, twins, count)
 
 
-def null(text: Text, analysis: Analysis, block: str, kind: str, definition: str = "spatial", transform: str = PLAIN) -> Null:
+def null(text: Text, subject: Subject, kind: str) -> Null:
     """A block's similarity as one of the nulls has it."""
-    used, how, values = results.model(text), measure(definition, transform), _values(text, analysis, block, definition)
-    count, pictures = 1 if exact(kind, definition) else nulls.DRAWS, _pictures(definition)
+    used, values, shown = results.model(text), subject.values(text), _pictures(subject.definition)
 
     def work(on: Model, progress: Progress) -> Null:
         def watched() -> Iterator[Correlation]:
-            for draw in _draws(on, _inputs(on, pictures), kind, values, how, block, count):
+            for draw in _draws(on, shown, subject, kind, values, nulls.DRAWS):
                 progress.tick()
                 yield draw
 
         return nulls.drawn(kind, watched())
 
-    key = ("null", results.similarity_key(analysis, definition), block, kind, definition, transform)
     here, smaller = results.here_or_on_cpu(used, work)
-    return results.compute(text, used, "null", key, here, count, smaller)
+    return results.compute(text, used, "null", ("null", *subject.key, kind), here, nulls.DRAWS, smaller)
 
 
-def exact(kind: str, definition: str) -> bool:
-    """Whether p comes from all shifts instead of from draws."""
-    return kind == nulls.SHIFT and definition == "spatial"
+def by_shifts(subject: Subject, kind: str) -> bool:
+    """Whether the p of pairs come from all shifts, or from draws of the null."""
+    return kind == nulls.SHIFT and subject.definition == "spatial"
 
 
-def pair_p(text: Text, analysis: Analysis, block: str, similar: Correlation, against: Null, definition: str, transform: str) -> np.ndarray:
-    """p of every pair of a block's channels under a null, `(C, C)`."""
-    if not exact(against.kind, definition):
-        return nulls.rank_p(similar.r, against.pairs)
-    return results.shift_p(analysis, block, transform)
+def pair_p(text: Text, subject: Subject, similar: Correlation, against: Null) -> np.ndarray:
+    """p of every pair of a block's channels under a null, `(C, C)`: from all shifts of all pairs, else by rank among the pairs of the null."""
+    if by_shifts(subject, against.kind):
+        return results.shift_p(subject.analysis, subject.block, subject.transform)
+    return nulls.rank_p(similar.r, against.pairs)
 
 
-def cluster_tests(text: Text, analysis: Analysis, block: str, found: Clusters, similar: Correlation, kind: str) -> ClusterTests:
+def cluster_tests(text: Text, subject: Subject, found: Clusters, similar: Correlation, kind: str) -> ClusterTests:
     """p of every cluster under a null that is clustered in the same way."""
-    used, how, values = results.model(text), measure(found.definition), _values(text, analysis, block, found.definition)
-    pictures = _pictures(found.definition)
+    used, values, shown = results.model(text), subject.values(text), _pictures(subject.definition)
 
     def work(on: Model, progress: Progress) -> ClusterTests:
-        draws = _draws(on, _inputs(on, pictures), kind, values, how, block, nulls.DRAWS)
-        return validation.cluster_tests(found, similar, draws, progress.tick)
+        return validation.cluster_tests(found, similar, _draws(on, shown, subject, kind, values, validation.DRAWS), progress.tick)
 
-    key = ("cluster tests", results.similarity_key(analysis, found.definition), block, kind, found.method, found.definition, _digest(found))
+    key = ("cluster tests", *subject.key, kind, found.method, _digest(found))
     here, smaller = results.here_or_on_cpu(used, work)
-    return results.compute(text, used, "cluster tests", key, here, nulls.DRAWS, smaller)
+    return results.compute(text, used, "cluster tests", key, here, validation.DRAWS, smaller)
 
 
-def stability(text: Text, analysis: Analysis, block: str, found: Clusters) -> Stability:
-    """Whether the clusters are found again in resampled positions or pictures."""
-    used, how, values = results.model(text), measure(found.definition), _values(text, analysis, block, found.definition)
-    key = ("stability", results.similarity_key(analysis, found.definition), block, found.method, found.definition, _digest(found))
-    return results.compute(
-        text, used, "stability", key,
-        lambda progress: validation.stability(found, values, how, tick=progress.tick), validation.RESAMPLES,
-    )  # fmt: skip
+def stability(text: Text, subject: Subject, found: Clusters) -> tuple[Stability, Stability]:
+    """Whether the clusters are found again in resampled positions or pictures; and the same for clusters of shifted maps or permuted pictures."""
+    used, values = results.model(text), subject.values(text)
+    key = ("stability", *subject.key, found.method, _digest(found))
+
+    def work(progress: Progress) -> tuple[Stability, Stability]:
+        real = validation.stability(found, values, subject.measure, tick=progress.tick)
+        return real, validation.chance_stability(found, values, subject.definition, subject.transform, tick=progress.tick)
+
+    return results.compute(text, used, "stability", key, work, 2 * validation.RESAMPLES)
 
 
 def specialisation(text: Text, block: BlockAnalysis, found: Clusters) -> Specialisation:
@@ -127,42 +158,60 @@ def _picture_set() -> str:
     return "".join(p.sha256 for p in session.current().pictures)
 
 
-def _scene(on: Model, pictures: list[Picture], analysis: Analysis, block: str, baseline: str) -> Scene:
-    return knockouts.scene(on, _inputs(on, pictures), block, analysis.target, baseline)
+def _scene(on: Model, shown: list[Picture], analysis: Analysis, block: str, baseline: str) -> Scene:
+    return knockouts.scene(on, _inputs(on, shown), block, analysis.target, baseline)
 
 
-def knocked_out(text: Text, analysis: Analysis, block: str, found: Clusters, baseline: str) -> list[Knockout]:
+def knocked_out(text: Text, analysis: Analysis, block: str, found: Clusters, baseline: str, draws: int) -> Knockouts:
     """Every cluster out and alone, against matched random sets."""
-    used, pictures = results.model(text), _several()
+    used, shown = results.model(text), _several()
 
-    def work(on: Model, progress: Progress) -> list[Knockout]:
-        return knockouts.knock_out(on, _scene(on, pictures, analysis, block, baseline), found, tick=progress.tick)
+    def work(on: Model, progress: Progress) -> Knockouts:
+        return knockouts.knock_out(on, _scene(on, shown, analysis, block, baseline), found, draws, progress.tick)
 
-    key = ("knock-outs", analysis.key, _picture_set(), block, baseline, _digest(found))
+    key = ("knock-outs", analysis.key, _picture_set(), block, baseline, draws, _digest(found))
     here, smaller = results.here_or_on_cpu(used, work)
-    return results.compute(text, used, "knock-outs", key, here, knockouts.evaluations(found.count), smaller)
+    return results.compute(text, used, "knock-outs", key, here, knockouts.evaluations(found.count, draws), smaller)
 
 
-def interactions(text: Text, analysis: Analysis, block: str, found: Clusters, baseline: str) -> np.ndarray:
+def interactions(text: Text, analysis: Analysis, block: str, found: Clusters, baseline: str) -> Interactions:
     """What two clusters out together do beyond each alone."""
-    used, pictures = results.model(text), _several()
+    used, shown = results.model(text), _several()
 
-    def work(on: Model, progress: Progress) -> np.ndarray:
-        return knockouts.interactions(on, _scene(on, pictures, analysis, block, baseline), found, tick=progress.tick)
+    def work(on: Model, progress: Progress) -> Interactions:
+        return knockouts.interactions(on, _scene(on, shown, analysis, block, baseline), found, tick=progress.tick)
 
     key = ("interactions", analysis.key, _picture_set(), block, baseline, _digest(found))
     here, smaller = results.here_or_on_cpu(used, work)
-    return results.compute(text, used, "interactions", key, here, smaller=smaller)
+    return results.compute(text, used, "interactions", key, here, knockouts.interaction_evaluations(found.count), smaller)
 
 
-def checked(text: Text, analysis: Analysis, block: str, labels: np.ndarray) -> dict[str, Check]:
-    """For every attribution method whether it is to be believed at a block."""
+def pictures(text: Text) -> int:
+    """Over how many pictures a knock-out's mean is taken."""
+    return len(_several())
+
+
+def checked(text: Text, analysis: Analysis, block: str, labels: np.ndarray, method: str) -> Check:
+    """Whether what an attribution method says of a block is to be believed."""
     used, picture, target = results.model(text), session.current().picture, analysis.target
 
-    def work(on: Model, progress: Progress) -> dict[str, Check]:
-        inputs = on.input(picture)
-        return dict(attributions.checked(on, inputs, target, block, labels, progress.tick))
+    def work(on: Model, progress: Progress) -> Check:
+        return attributions.check(on, on.input(picture), target, block, method, labels, progress.tick)
 
-    key = ("checked", analysis.key, block, hashlib.sha256(labels.tobytes()).hexdigest())
+    key = ("checked", analysis.key, block, method, hashlib.sha256(labels.tobytes()).hexdigest())
     here, smaller = results.here_or_on_cpu(used, work)
-    return results.compute(text, used, "checked", key, here, attributions.CHECK_EVALUATIONS["block"], smaller)
+    return results.compute(text, used, "checked", key, here, attributions.check_evaluations(attributions.METHODS[method]), smaller)
+
+
+def checked_pixels(text: Text, analysis: Analysis, method: str) -> Check:
+    """Whether what a pixel map says is to be believed."""
+    used, picture, target = results.model(text), session.current().picture, analysis.target
+
+    def work(on: Model, progress: Progress) -> Check:
+        return attributions.check_pixels(on, on.input(picture), target, method, progress.tick)
+
+    key = ("checked pixels", analysis.key, method)
+    here, smaller = results.here_or_on_cpu(used, work)
+    return results.compute(
+        text, used, "checked pixels", key, here, attributions.check_evaluations(attributions.PIXEL_METHODS[method]), smaller
+    )

@@ -62,6 +62,36 @@ PAGES: dict[str, Page] = {
         message("What each cluster and each branch gives to the class: bars to one side speak for it, to the other against it."),
         message("Set the class against its strongest rival: which cluster makes the difference?"),
     ),
+    "knockouts": Page(
+        "pages/knockouts.py",
+        message("Knock-outs"),
+        message("A cluster is taken out of a block, or kept alone, and the rest of the network runs again: does the prediction notice?"),
+        message("Find a cluster whose diamond lies outside the grey dots: random sets of channels, as many and as strong, do less."),
+    ),
+    "statistics": Page(
+        "pages/statistics.py",
+        message("Statistics"),
+        message("How the channels of every block fire together over a whole folder of pictures, and which of them tell its classes apart."),
+        message("Gather the same pictures with the untrained network too: which of the correlations are still there?"),
+    ),
+    "cost": Page(
+        "pages/cost.py",
+        message("Size and cost"),
+        message("What width, depth and 1x1 reductions cost: parameters and multiply-accumulates counted, time measured on this machine."),
+        message("Double the widest chain: does the measured time grow fourfold, as the counted operations do?"),
+    ),
+    "waste": Page(
+        "pages/waste.py",
+        message("Waste"),
+        message("What the network computes for nothing: weights near zero, channels that never fire or say what others say."),
+        message("On “Without them”, remove more and more: when does the network begin to say something else?"),
+    ),
+    "overfitting": Page(
+        "pages/overfitting.py",
+        message("Overfitting"),
+        message("Small networks learn few handwritten digits by heart: one curve for those, one for digits that they never saw."),
+        message("Make a third of the labels wrong: do wider networks now do better or worse on other pictures?"),
+    ),
 }
 
 _DIRECTION = """export default function({data}) {

@@ -26,7 +26,6 @@ from inception_viz.engine.local import Engine, Job, Progress, on_cpu
 from inception_viz.errors import Cancelled, VisitorError
 from inception_viz.images import Picture
 from inception_viz.models import Model
-from inception_viz.moments import samples
 from inception_viz.text import Text
 from pages.shell import session
 
@@ -129,6 +128,7 @@ def compute(
     work: Callable[[Progress], Result],
     evaluations: int = 1,
     smaller: Callable[[Progress], Result] | None = None,
+    in_turns: bool = False,
 ) -> Result:
     """The result of `work`, from memory or from the owner of the model's device, with place in the queue, progress and a way to stop.
 
@@ -143,7 +143,7 @@ def compute(
         st.stop()
     job: Job[Result] | None = None
     try:
-        job = owner.submit(visitor, slot, key, work, evaluations, smaller)
+        job = owner.submit(visitor, slot, key, work, evaluations, smaller, in_turns)
         if not job.wait(3 * POLL):
             _watch(text, str(model.device), job)
         if job.smaller:
@@ -233,12 +233,11 @@ def clustered(
 
 @st.cache_data(show_spinner=False, max_entries=50)
 def _shift_p(key: str, block: str, transform: str, _activation: np.ndarray) -> np.ndarray:
-    activation = torch.from_numpy(np.array(_activation))
-    return nulls.shift_p(correlations.TRANSFORMS[transform](samples(activation)).reshape(activation.shape))
+    return nulls.shift_p(correlations.transformed(torch.from_numpy(np.array(_activation)), transform=transform))
 
 
 def shift_p(analysis: Analysis, block: str, transform: str = correlations.PLAIN) -> np.ndarray:
-    """p of every pair of a block's channels from all shifts, `(C, C)`."""
+    """p of every pair of a block's channels from all shifts of all pairs, `(C, C)`."""
     return _shift_p(analysis.key, block, transform, analysis.blocks[block].activation)
 
 

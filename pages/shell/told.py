@@ -4,13 +4,16 @@ import numpy as np
 import streamlit as st
 
 from inception_viz import clusters as library
+from inception_viz import nulls
 from inception_viz.analysis import Analysis, BlockAnalysis
 from inception_viz.architecture import Block
 from inception_viz.attributions import Attribution
 from inception_viz.clusters import Clusters
 from inception_viz.correlations import Correlation
-from inception_viz.nulls import AgainstChance
+from inception_viz.knockouts import CONTROLS, Knockouts
+from inception_viz.nulls import AgainstChance, Null
 from inception_viz.text import Text
+from pages.shell import results
 
 STRONGEST = 12
 
@@ -22,23 +25,24 @@ def constants(text: Text, similar: Correlation, block: Block) -> None:
     st.caption(text("Constant channels, which correlate with nothing: {list}", list=told))
 
 
-def against_chance(text: Text, against: AgainstChance, positions: int) -> None:
-    """How many pairs are beyond what maps of this smoothness do by chance; and when nothing can be said."""
-    if against.smallest > against.level:
-        st.caption(
-            text(
-                "On {n} positions no single pair can be told from chance: every shift of one map against the other is as likely.",
-                n=positions,
-            )
-        )
-        return
+def against_chance(text: Text, against: AgainstChance, similar: Correlation, null: Null, by_shifts: bool) -> None:
+    """How many pairs, and how strong a block as a whole, are beyond one of the nulls."""
+    real = nulls.strength(similar)
     st.metric(
         text("Pairs beyond chance (p up to {level})", level=f"{against.level:.0%}"), text.isolated(f"{against.share:.1%}"),
-        help=text("How often a map fits another as well when it is shifted round: the share of all {n} shifts is p.", n=positions),
+        help=text("p is how often a pair is as strong in the null, whatever its sign. By chance alone about {level} of all pairs would be here.",
+                  level=f"{against.level:.0%}"),
     )  # fmt: skip
+    st.metric(
+        text("Pairs left after Benjamini-Hochberg"), text.isolated(f"{against.adjusted_share:.1%}"),
+        help=text("So many pairs are tested that some look rare by chance; of those left here, at most about {level} are chance.",
+                  level=f"{against.level:.0%}"),
+    )  # fmt: skip
+    st.metric(text("Mean |r|, here and by chance"), text.isolated(f"{real:.3f} / {null.strengths.mean():.3f}"))
+    how = text("p of a pair is by all shifts of all pairs.") if by_shifts else text("p of a pair is its rank among the pairs of the null.")
     st.caption(
-        text("{pairs} pairs over n = {n} positions. By chance about {level} would be beyond it. Look at the untrained network too: it has its share.",
-             pairs=against.pairs, n=positions, level=f"{against.level:.0%}")
+        text("{pairs} pairs over n = {n} positions or pictures; {draws} draws of the null. Mean |r| differs from theirs with p = {p}.",
+             pairs=against.pairs, n=similar.n, draws=null.draws, p=f"{null.p(real):.2f}") + " " + how
     )  # fmt: skip
 
 
@@ -55,12 +59,12 @@ def cluster_facts(text: Text, found: Clusters, similar: Correlation) -> None:
         column.metric(label, text.isolated(value))
 
 
-def cluster_members(text: Text, block: BlockAnalysis, found: Clusters, cluster: int) -> None:
+def cluster_members(text: Text, block: BlockAnalysis, found: Clusters, similar: Correlation, cluster: int) -> None:
     """Size, mean r and the strongest channels of a cluster."""
     members = found.members(cluster)
     strength = block.activation[members].mean((1, 2))
     strongest = members[np.argsort(-strength, kind="stable")[:STRONGEST]]
-    inside = library.mean_r(block.correlation, found)[cluster]
+    inside = library.mean_r(similar, found)[cluster]
     st.markdown(text.plural("{n} channel, mean r inside {r}", "{n} channels, mean r inside {r}", len(members), r=f"{inside:.2f}"))
     rows = [
         {
@@ -88,3 +92,51 @@ def attribution_facts(text: Text, analysis: Analysis, given: Attribution) -> Non
     }
     for column, (label, told) in zip(st.columns(len(numbers)), numbers.items(), strict=True):
         column.metric(label, text.isolated(told))
+
+
+def knockout_facts(text: Text, analysis: Analysis, outcome: Knockouts, pictures: int) -> None:
+    """Where the prediction stands before anything goes, and without the whole block."""
+    name = analysis.class_names[text.language][analysis.target.index]
+    st.markdown(
+        text("Before: “{name}” has {value} logits and rank {rank}. Without the whole block it falls by {fall}. A mean is over n = {n} pictures.",
+             name=results.plain(name), value=f"{outcome.value:+.2f}", rank=outcome.rank, fall=f"{outcome.whole:.2f}", n=pictures)
+    )  # fmt: skip
+
+
+def knockout_table(text: Text, outcome: Knockouts) -> None:
+    """Every cluster's numbers, and what they mean."""
+    rows = [
+        {
+            text("Cluster"): k + 1,
+            text("Channels"): one.size,
+            text("Fall, logits"): round(one.necessity.value, 3),
+            "z": round(one.necessity.z, 1),
+            "p": round(one.necessity.p, 3),
+            "q": round(float(outcome.q[k]), 3),
+            text("KL, nats"): round(one.shift.value, 3),
+            text("p of KL"): round(one.shift.p, 3),
+            text("Fall of log-odds"): round(one.odds, 3),
+            text("New rank"): one.rank,
+            text("Alone: fall, logits"): round(one.sufficiency.value, 3),
+            text("Alone: p"): round(one.sufficiency.p, 3),
+            text("Match"): round(one.strength, 2),
+        }
+        for k, one in enumerate(outcome.outcomes)
+    ]
+    st.dataframe(rows, hide_index=True)
+    st.caption(
+        text("p: the share of random sets, matched in branch, size and mean activation, that do at least as much; no p "
+             "can be below {least}. z: how many of their standard deviations the cluster lies above them. q: p after "
+             "Benjamini-Hochberg over the clusters. Match: their mean activation over the cluster's.",
+             least=f"{1 / (1 + outcome.draws):.3f}")
+    )  # fmt: skip
+
+
+def pairs(text: Text) -> None:
+    """What a joint effect means."""
+    st.caption(
+        text("Above zero: each stands in for the other, so they are missed most together (redundant). Below: each needs "
+             "the other, so one gone is as bad as both (synergistic). ★: farther from zero than {n} pairs of matched "
+             "random sets allow (p up to {level}).",
+             n=CONTROLS, level=f"{nulls.LEVEL:.0%}")
+    )  # fmt: skip

@@ -11,7 +11,9 @@ from pages.shell.frame import PAGES
 from tests.pages.conftest import Visit, told
 
 WORDS = [word for word in PAGES if word != "home"]
-FIGURES = {"activations": 2, "correlations": 3, "clusters": 2, "attributions": 5}
+FIGURES = {
+    "activations": 2, "correlations": 3, "clusters": 4, "attributions": 6, "knockouts": 2, "statistics": 9, "cost": 1, "waste": 2, "overfitting": 1,
+}  # fmt: skip
 BOTH = pytest.mark.parametrize("language", LANGUAGES)
 
 

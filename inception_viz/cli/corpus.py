@@ -1,0 +1,98 @@
+"""Gather the statistics of every block over a folder or a zip of pictures, in constant memory; a run that was cut goes on with --resume."""
+
+import argparse
+import sys
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inception_viz.cli import given
+
+if TYPE_CHECKING:
+    from inception_viz.statistics import Engine, Progress, Statistics
+
+ENGINES = ("local", "ray")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder or zip of pictures; they are taken in the order of their names")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="where the statistics go (.npz); the card goes beside it as .json"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was cut")
+    parser.add_argument("--engine", choices=ENGINES, default="local", help="who does the work (ray: pip install -r requirements-ray.txt)")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="Ray workers (default: as many as the cluster has GPUs, else processor cores)"
+    )
+    parser.add_argument(
+        "--classes",
+        choices=("auto", "folder", "predicted"),
+        default="auto",
+        help="what a picture's class is (default: its folder, where all lie in folders)",
+    )
+    parser.add_argument("--sample", type=int, metavar="N", help="only N pictures, drawn at random")
+    parser.add_argument("--seed", type=int, default=0, help="of the drawing (default: 0)")
+    parser.add_argument("--batch", type=int, default=32, metavar="N", help="pictures the network sees at once (default: 32)")
+    parser.add_argument("--shard", type=int, default=8, metavar="N", help="batches between two chances to checkpoint (default: 8)")
+    parser.add_argument("--checkpoint-seconds", type=float, default=30.0, metavar="S", help="time between two checkpoints (default: 30)")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="processor threads, for Ray of each worker (default: all, shared among workers)"
+    )
+    given.choose_weights(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do it."""
+    import torch
+
+    from inception_viz import corpus, statistics
+
+    if arguments.out.suffix != ".npz":
+        arguments.refuse("--out must end in .npz")
+    for name in ("sample", "batch", "shard", "workers", "threads"):
+        if (value := getattr(arguments, name)) is not None and value < 1:
+            arguments.refuse(f"--{name} must be at least 1")
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    pictures = corpus.open_path(arguments.folder)
+    by = arguments.classes if arguments.classes != "auto" else statistics.usual_classes(pictures)
+    plan = statistics.Plan(arguments.batch, arguments.shard, by, arguments.sample, arguments.seed)
+    job = statistics.Run(given.model(arguments), pictures, plan)
+    checkpoint = statistics.Checkpoint(arguments.out.with_name(arguments.out.name + ".unfinished"), job, arguments.checkpoint_seconds)
+    state = checkpoint.load() if checkpoint.exists() else statistics.START
+    if checkpoint.exists() and not arguments.resume:
+        raise statistics.Unfinished(name=checkpoint.path.name, done=state.done, total=len(job.corpus))
+    if checkpoint.damaged:
+        print(f"{checkpoint.path.name} is damaged: going on from the one before it", file=sys.stderr)
+    found = _watch(statistics.gather(job, checkpoint, state, _engine(arguments)))
+    statistics.save(found, arguments.out)
+    checkpoint.remove()
+    for left_out in statistics.unreadable(found.card):
+        print(f"left out: {left_out.name}: {left_out.error}", file=sys.stderr)
+    print(f"{arguments.out}: {found.pictures} pictures, {len(found.card['unreadable'])} files left out")
+
+
+def _engine(arguments: argparse.Namespace) -> "Engine":
+    from inception_viz import statistics
+
+    if arguments.engine == "local":
+        return statistics.here
+    from inception_viz.engine import ray
+
+    return ray.elsewhere(arguments.workers, arguments.threads)
+
+
+def _watch(steps: Generator["Progress", None, "Statistics"]) -> "Statistics":
+    """Drive to the end; progress goes to standard error."""
+    started, first = time.monotonic(), None
+    while True:
+        try:
+            progress = next(steps)
+        except StopIteration as end:
+            print(file=sys.stderr)
+            return end.value
+        first = progress.done if first is None else first
+        rate = (progress.done - first) / max(1e-9, time.monotonic() - started)
+        print(f"\r{progress.done} of {progress.total} files, {rate:.0f} a second", end="", file=sys.stderr, flush=True)

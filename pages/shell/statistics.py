@@ -1,0 +1,360 @@
+"""The Statistics page's choices and its runs over many pictures; what they gather is kept while the server runs."""
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Generator
+from dataclasses import dataclass, field
+
+import numpy as np
+import streamlit as st
+
+from inception_viz import clusters as library
+from inception_viz import corpus, correlations, images, sealed, statistics
+from inception_viz.architecture import Block
+from inception_viz.clusters import Clusters
+from inception_viz.corpus import Corpus
+from inception_viz.correlations import Correlation, CrossCorrelation
+from inception_viz.engine.local import Progress
+from inception_viz.errors import VisitorError
+from inception_viz.statistics import Plan, Run, State, Statistics
+from inception_viz.text import Text
+from pages.shell import controls, frame, results, session
+
+MOST_UPLOADS = 50
+UPLOAD_MB = 120
+MOST_FILES = 200_000  # that a visitor may have counted
+SAMPLES = (100, 500, 2000, 10_000)
+KEPT = 3  # unfinished runs and files of results that the server remembers
+
+
+@dataclass(eq=False)
+class _Kept:
+    """The newest few things by key."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    found: OrderedDict = field(default_factory=OrderedDict)
+
+    def put(self, key: object, value: object) -> None:
+        with self.lock:
+            self.found[key] = value
+            self.found.move_to_end(key)
+            while len(self.found) > KEPT:
+                self.found.popitem(last=False)
+
+    def get(self, key: object) -> object:
+        with self.lock:
+            return self.found.get(key)
+
+    def drop(self, key: object) -> None:
+        with self.lock:
+            self.found.pop(key, None)
+
+
+@st.cache_resource(show_spinner=False)
+def _unfinished() -> _Kept:
+    return _Kept()
+
+
+@st.cache_resource(show_spinner=False)
+def _opened() -> _Kept:
+    return _Kept()
+
+
+class _InMemory:
+    """A checkpoint that lasts as long as the server: a run that was stopped goes on where it was."""
+
+    def __init__(self, key: object) -> None:
+        self._key = key
+
+    def due(self) -> bool:
+        return True
+
+    def save(self, state: State) -> None:
+        _unfinished().put(self._key, state)
+
+
+def _samples() -> Corpus:
+    return corpus.listed("samples", [(f"{name}.png", sample.read()) for name, sample in images.samples().items()])
+
+
+def _take_uploads() -> None:
+    files = st.session_state["statistics uploads"] or []
+    zips = [f for f in files if f.name.lower().endswith(".zip")]
+    chosen = session.current().choices
+    chosen["statistics problem"] = None
+    chosen["statistics left out"] = 0
+    try:
+        if zips:
+            chosen["statistics corpus"] = corpus.archive(zips[0].getvalue(), zips[0].name, MOST_FILES)
+            chosen["statistics left out"] = len(files) - 1
+        elif files:
+            taken = files[:MOST_UPLOADS]
+            chosen["statistics corpus"] = corpus.listed("uploads", [(images.shown_name(f.name), f.getvalue()) for f in taken])
+            chosen["statistics left out"] = len(files) - len(taken)
+        else:
+            chosen.pop("statistics corpus", None)
+    except VisitorError as error:
+        chosen["statistics problem"] = error
+
+
+def _take_folder() -> None:
+    chosen = session.current().choices
+    chosen["statistics problem"] = None
+    name = st.session_state["statistics folder"]
+    try:
+        if name is None:
+            chosen.pop("statistics corpus", None)
+            return
+        number, relative = name
+        root = corpus.roots()[number]
+        chosen["statistics corpus"] = corpus.open_path(corpus.beneath(root, relative), MOST_FILES)
+    except VisitorError as error:
+        chosen["statistics problem"] = error
+
+
+def _take_saved() -> None:
+    upload, chosen = st.session_state["statistics saved"], session.current().choices
+    chosen["statistics problem"] = None
+    chosen.pop("statistics loaded", None)
+    if upload is None:
+        return
+    try:
+        data = upload.getvalue()
+        key = hashlib.sha256(data).hexdigest()
+        _opened().put(key, statistics.load(data, images.shown_name(upload.name), UPLOAD_MB * 2_000_000))
+        chosen["statistics loaded"] = key
+    except VisitorError as error:
+        chosen["statistics problem"] = error
+
+
+def _folders(text: Text) -> None:
+    roots = corpus.roots()
+    if not roots:
+        st.info(text("No folder of this server is open to visitors. Who runs it names one in {variable}.", variable=corpus.FOLDERS))
+        return
+    offered = {None: text("the sample pictures")}
+    for number, root in enumerate(roots):
+        for relative in corpus.choices(root):
+            offered[number, relative] = f"{root.name}/{relative}"
+    st.selectbox(text("Folder or zip"), list(offered), format_func=offered.__getitem__, key="statistics folder", on_change=_take_folder)
+
+
+def choose(text: Text) -> None:
+    """Pick the pictures: a folder under a root of the server, uploads, a zip; or open statistics that were saved."""
+    server, upload, saved = st.tabs([text("A folder on this server"), text("Upload"), text("Saved statistics")])
+    with server:
+        _folders(text)
+    with upload:
+        st.file_uploader(
+            text("Up to {n} pictures, or one zip; they stay in this server's memory and go when you do", n=MOST_UPLOADS),
+            accept_multiple_files=True, key="statistics uploads", on_change=_take_uploads, max_upload_size=UPLOAD_MB,
+        )  # fmt: skip
+        if extra := session.current().choices.get("statistics left out"):
+            st.warning(text.plural("{n} picture more than allowed was left out.", "{n} pictures more than allowed were left out.", extra))
+    with saved:
+        st.file_uploader(text("Statistics (.npz) from this page or the command line"), type=["npz"], key="statistics saved",
+                         on_change=_take_saved, max_upload_size=UPLOAD_MB)  # fmt: skip
+    if problem := session.current().choices.get("statistics problem"):
+        st.error(results.plain(problem.told(text)))
+
+
+def _plan(text: Text, pictures: Corpus) -> Plan:
+    left, right = st.columns(2)
+    with left:
+        kinds = {key: text(words) for key, words in statistics.CLASSES.items() if key == statistics.PREDICTED or len(pictures.folders) >= 2}
+        classes = controls.choice("statistics classes", text("A picture's class is"), kinds, statistics.usual_classes(pictures))
+    with right:
+        sizes = {n: text("{n} drawn at random", n=n) for n in SAMPLES if n < len(pictures)} | {None: text("all {n}", n=len(pictures))}
+        return Plan(classes=classes, sample=controls.choice("statistics sample", text("Pictures"), sizes))
+
+
+def gathered(text: Text) -> Statistics:
+    """The statistics of the pictures that were chosen, or those that were opened; the page waits, with progress and a stop, while they are gathered."""
+    chosen = session.current().choices
+    opened = _opened().get(chosen.get("statistics loaded"))
+    if isinstance(opened, Statistics):
+        return opened
+    pictures = chosen.get("statistics corpus") or _samples()
+    try:
+        run = Run(results.model(text), pictures, _plan(text, pictures))
+    except VisitorError as error:
+        results.tell(text, error)
+        raise
+    key = ("statistics", run.model.key, run.model.weights.name, run.corpus.digest, run.plan)
+
+    def work(progress: Progress) -> Generator[float, None, Statistics]:
+        state = _unfinished().get(key)
+        found = yield from _fractions(statistics.gather(run, _InMemory(key), state if isinstance(state, State) else statistics.START))
+        _unfinished().drop(key)
+        return found
+
+    return results.compute(text, run.model, "statistics", key, work, in_turns=True)
+
+
+def _fractions(steps: Generator[statistics.Progress, None, Statistics]) -> Generator[float, None, Statistics]:
+    while True:
+        try:
+            yield next(steps).fraction
+        except StopIteration as end:
+            return end.value
+
+
+def facts(text: Text, found: Statistics) -> None:
+    """Of what these statistics are."""
+    card = found.card
+    numbers = {
+        text("Pictures (n)"): str(found.pictures),
+        text("Files left out"): str(len(card["unreadable"])),
+        text("Classes with pictures"): str(int((found.arrays["classes/n"] > 0).sum())),
+    }
+    for column, (label, value) in zip(st.columns(len(numbers)), numbers.items(), strict=True):
+        column.metric(label, text.isolated(value))
+    st.caption(
+        text("{corpus}, seen by {architecture} with the weights “{weights}” ({sha256}) at {side} x {side} pixels; a picture's class is {classes}.",
+             corpus=results.plain(card["corpus"]["name"]), architecture=results.plain(card["model"]["architecture"]),
+             weights=results.plain(card["model"]["weights"]), sha256=card["model"]["weights_sha256"][:8], side=card["transform"]["crop"],
+             classes=text(statistics.CLASSES[card["classes"]["by"]]))
+    )  # fmt: skip
+    if card["unreadable"]:
+        with st.expander(text("Files that were left out")):
+            rows = [{text("File"): u.name, text("Why"): u.error.told(text)} for u in statistics.unreadable(card)[:1000]]
+            st.dataframe(rows, hide_index=True)
+
+
+def block(text: Text, found: Statistics) -> Block:
+    """The block to look at."""
+    names = {b.name: text("{name} · {channels} channels", name=b.name, channels=b.channels) for b in found.blocks}
+    name = controls.choice("block", text("Block"), names, list(names)[len(names) // 2])
+    return next(b for b in found.blocks if b.name == name)
+
+
+@st.cache_data(show_spinner=False, max_entries=40)
+def _correlation(digest: str, block: str, kind: str, _found: Statistics) -> Correlation:
+    return correlations.from_moments(KINDS[kind](_found, block))
+
+
+KINDS = {
+    "positions": Statistics.positions,
+    "images": Statistics.images,
+    "within classes": statistics.within_classes,
+}
+
+
+def correlation(found: Statistics, block: str, kind: str) -> Correlation:
+    """r of a block's channels: over positions, over pictures, or over pictures within their classes."""
+    return _correlation(found.sha256, block, kind, found)
+
+
+@st.cache_data(show_spinner=False, max_entries=40)
+def _order(digest: str, block: str, kind: str, _similar: Correlation) -> np.ndarray:
+    return correlations.order(_similar)
+
+
+def order(found: Statistics, block: str, kind: str) -> np.ndarray:
+    """Channels in an order in which similar ones lie side by side."""
+    return _order(found.sha256, block, kind, correlation(found, block, kind))
+
+
+@st.cache_data(show_spinner=False, max_entries=40)
+def _clusters(digest: str, block: str, kind: str, method: str, count: int | None, _similar: Correlation) -> Clusters:
+    return library.find(_similar, method, count, "image" if kind == "images" else "spatial")
+
+
+def clustered(found: Statistics, block: str, kind: str, method: str, count: int | None) -> Clusters:
+    """The clusters of a block's channels."""
+    return _clusters(found.sha256, block, kind, method, count, correlation(found, block, kind))
+
+
+@st.cache_data(show_spinner=False, max_entries=4)
+def _packed(digest: str, _found: Statistics) -> bytes:
+    return sealed.packed(_found.arrays, _found.card)
+
+
+def downloads(text: Text, found: Statistics) -> None:
+    """Buttons that save the statistics and their card."""
+    left, right = st.columns(2)
+    with left:
+        if st.toggle(text("Prepare the file of all statistics")):
+            frame.download(text("Statistics (.npz)"), _packed(found.sha256, found), "statistics.npz", "application/octet-stream")
+    with right:
+        frame.download(text("Card (.json)"), sealed.told(found.sha256, found.card), "statistics.json", "application/json")
+
+
+MOST_CLASSES, MOST_GROUPS = 20, 12
+
+
+def told(text: Text, similar: Correlation, block: Block) -> None:
+    """Of how many positions r is, and how many channels have none."""
+    st.caption(
+        text("n = {n} positions of all pictures; {constant} of {channels} channels are constant. "
+            "Neighbouring positions are alike: compare with the untrained network, not with chance.",
+             n=similar.n, constant=int(similar.constant.sum()), channels=block.channels)
+    )  # fmt: skip
+
+
+def pair(text: Text, found: Statistics) -> tuple[Block, Block]:
+    """Two neighbouring blocks to look at."""
+    by_name = {b.name: b for b in found.blocks}
+    offered = {names: text("{a} and {b}", a=names[0], b=names[1]) for names in found.pairs}
+    first, second = controls.choice("statistics pair", text("Blocks"), offered, found.pairs[len(found.pairs) // 2])
+    return by_name[first], by_name[second]
+
+
+@st.cache_data(show_spinner=False, max_entries=20)
+def _across(digest: str, a: str, b: str, _found: Statistics) -> CrossCorrelation:
+    return correlations.from_cross_moments(_found.across(a, b))
+
+
+def across(found: Statistics, a: str, b: str) -> CrossCorrelation:
+    """r between the channels of two neighbouring blocks."""
+    return _across(found.sha256, a, b, found)
+
+
+def branch_table(text: Text, found: Statistics, a: Block, b: Block) -> tuple[np.ndarray, list[str], list[str]]:
+    """Mean |r| of the branches of block a against those of a itself and of b, with the names of rows and columns."""
+    inside = statistics.branch_means(correlation(found, a.name, "positions").r, a, a)
+    between = statistics.branch_means(across(found, a.name, b.name).r, a, b)
+    rows = [text("{branch} of {block}", branch=c.name, block=a.name) for c in a.branches]
+    columns = rows + [text("{branch} of {block}", branch=c.name, block=b.name) for c in b.branches]
+    return np.concatenate([inside, between], axis=1), rows, columns
+
+
+def told_between(text: Text, found: CrossCorrelation) -> None:
+    """Of how many positions the r between two blocks is."""
+    st.caption(
+        text("n = {n} positions of all pictures, on the coarser of the two blocks' grids. "
+            "Mean |r| over all pairs of channels; a channel with itself is left out.",
+             n=found.n)
+    )  # fmt: skip
+
+
+def told_images(text: Text, found: Correlation) -> None:
+    """Of how many pictures r is, and how large it is by chance."""
+    if found.n < 20:
+        st.warning(text("n = {n} pictures: below 20 nearly any r is easily chance.", n=found.n))
+        return
+    st.caption(
+        text("n = {n} pictures; a sample is a channel's mean activation on one picture. By chance one pair in twenty has |r| above {r}.",
+             n=found.n, r=f"{1.96 / (found.n - 1) ** 0.5:.2f}")
+    )  # fmt: skip
+
+
+def class_means(text: Text, found: Statistics, block: Block, clusters: Clusters) -> tuple[np.ndarray, list[str], list[str]]:
+    """What the largest clusters answer to the classes with most pictures, with the names of rows and columns."""
+    counts = found.arrays["classes/n"]
+    shown = np.argsort(-counts, kind="stable")[:MOST_CLASSES]
+    shown = shown[counts[shown] > 0]
+    means = statistics.cluster_means(found, block.name, clusters.labels)[shown][:, :MOST_GROUPS]
+    names = found.class_names(text.language)
+    rows = [text("{name} (n = {n})", name=names[k], n=int(counts[k])) for k in shown]
+    return means, rows, [text("cluster {n}", n=k + 1) for k in range(means.shape[1])]
+
+
+def told_classes(text: Text, found: Statistics) -> None:
+    """What the colours mean, and of which classes."""
+    st.caption(
+        text("How far a cluster's mean activation on a class lies from that on all pictures, in standard deviations over pictures. "
+            "The {n} classes with most pictures.",
+             n=min(MOST_CLASSES, int((found.arrays["classes/n"] > 0).sum())))
+    )  # fmt: skip
