@@ -19,7 +19,7 @@ def elsewhere(program: str, *arguments: str, **environment: str) -> subprocess.C
     """A program in a process of its own, from this project's folder, in another environment."""
     return subprocess.run(
         [sys.executable, "-X", "dev", "-c", textwrap.dedent(program), *arguments], capture_output=True, cwd=ROOT, encoding="utf-8",
-        errors="replace", env=os.environ | {"OMP_NUM_THREADS": "1"} | environment, timeout=120, check=False,
+        errors="replace", env=os.environ | {"OMP_NUM_THREADS": "1"} | environment, timeout=300, check=False,
     )  # fmt: skip
 
 
@@ -120,7 +120,7 @@ def test_the_locale_and_the_clock_of_the_machine_change_nothing(environment: dic
             "tests/pages/test_home.py::test_with_nothing_chosen_the_first_sample_is_answered"]  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *some], capture_output=True, cwd=ROOT, encoding="utf-8",
-        errors="replace", env=os.environ | {"OMP_NUM_THREADS": "1"} | environment, timeout=240, check=False,
+        errors="replace", env=os.environ | {"OMP_NUM_THREADS": "1"} | environment, timeout=500, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:]
 
