@@ -2,7 +2,8 @@
 
 The words of the library, in the order in which data flows; a module imports only from words to its left:
 
-text, errors, sealed, images, weights, downloads, models, architecture, activations, moments, tallies, correlations, nulls, clusters, validation,
-attributions, knockouts, flows, features, examples, localisation, corpus, labelled, statistics, measurement, networks, cost, waste, pruning,
-overfitting, sparsity, dense_blocks, connections, coincidence, topology, construction, trial, analysis, evidence, engine, figures, report, cli
+text, errors, sealed, images, weights, downloads, models, architecture, activations, moments, tallies, correlations, nulls, clusters,
+validation, attributions, knockouts, flows, features, examples, localisation, corpus, labelled, statistics, measurement, networks, cost,
+waste, pruning, overfitting, sparsity, dense_blocks, connections, coincidence, topology, construction, trial, analysis, comparisons,
+evidence, engine, figures, report, cli
 """

@@ -235,9 +235,18 @@ def _replace(path: Path, data: bytes) -> None:
         aside.unlink(missing_ok=True)
 
 
-def write(analysis: Analysis, clusters: Mapping[str, Clusters], folder: Path, evidence: Mapping[str, dict] | None = None) -> dict:
-    """Write `analysis.json` and `arrays.npz` into `folder`; returns what the JSON holds. `evidence` is what else is known, by block."""
-    told = summary(analysis, clusters)
+def write(
+    analysis: Analysis,
+    clusters: Mapping[str, Clusters],
+    folder: Path,
+    evidence: Mapping[str, dict] | None = None,
+    more: Mapping[str, object] | None = None,
+) -> dict:
+    """Write `analysis.json` and `arrays.npz` into `folder`; returns what the JSON holds.
+
+    `evidence` is what else is known, by block; `more` what is known of the whole.
+    """
+    told = summary(analysis, clusters) | dict(more or {})
     for block in told["blocks"]:
         block |= {"evidence": evidence[block["name"]]} if evidence else {}
     packed = io.BytesIO()

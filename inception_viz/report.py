@@ -9,7 +9,8 @@ from inception_viz.attributions import cluster_map
 from inception_viz.clusters import Clusters, branch_table
 from inception_viz.correlations import order
 from inception_viz.evidence import Evidence
-from inception_viz.figures import Figure, attributions, clusters, colours, correlations, knockouts, validation
+from inception_viz.figures import Figure, attributions, clusters, colours, correlations, flows, knockouts, validation
+from inception_viz.flows import Flows, graph
 from inception_viz.text import Text
 
 MOST_MAPS = 8
@@ -62,3 +63,10 @@ def write_figures(
             figure.write_html(path, include_plotlyjs="directory", config={"displaylogo": False})
             written.append(path)
     return written
+
+
+def write_flows(analysis: Analysis, followed: Flows, text: Text, folder: Path) -> Path:
+    """Write the flows through all blocks as `flows.svg` into `folder`; returns the file."""
+    path, name = folder / "flows.svg", analysis.class_names[text.language][followed.target.index]
+    path.write_text(flows.draw(graph(followed, against_chance=False), text, name).svg, encoding="utf-8")
+    return path

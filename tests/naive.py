@@ -3,6 +3,9 @@
 import itertools
 
 import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 
 def pearson(values: np.ndarray) -> np.ndarray:
@@ -63,3 +66,65 @@ def shift_p(maps: np.ndarray) -> np.ndarray:
     for pair, values in ratios.items():
         p[pair] = np.mean(pooled >= values[0] - 1e-5)
     return p
+
+
+def _folded(layer: nn.Module) -> tuple[Tensor, Tensor]:
+    """Kernel and bias of a convolution with its batch norm in it: K' = K gamma / sqrt(var + eps)."""
+    norm, scale = layer.bn, layer.bn.weight.double() / (layer.bn.running_var.double() + layer.bn.eps).sqrt()
+    return layer.conv.weight.double() * scale[:, None, None, None], norm.bias.double() - norm.running_mean.double() * scale
+
+
+def _passed(layer: nn.Module, parts: list[Tensor]) -> list[Tensor]:
+    """What each part `(1, C, H, W)` gives to a convolution with batch norm and ReLU, by its share in the pre-activation; the biases are the last."""
+    kernel, bias = _folded(layer)
+    given = [functional.conv2d(p, kernel, padding=layer.conv.padding) for p in parts]
+    given[-1] = given[-1] + bias[:, None, None]
+    total = sum(given)
+    share = [torch.where(total > 0, g / torch.where(total > 0, total, 1), 0) for g in given]
+    return [s * functional.relu(total) for s in share]
+
+
+def _winners(pool: nn.MaxPool2d, parts: list[Tensor]) -> list[Tensor]:
+    """What each part has where all of them together are highest."""
+    side = pool.kernel_size
+    whole = functional.pad(sum(parts), [side // 2] * 4, value=-np.inf).unfold(2, side, 1).unfold(3, side, 1).flatten(4)
+    place = whole.argmax(-1, keepdim=True)
+    windows = [functional.pad(p, [side // 2] * 4).unfold(2, side, 1).unfold(3, side, 1).flatten(4) for p in parts]
+    return [w.gather(-1, place)[..., 0] for w in windows]
+
+
+def googlenet_flow(block: nn.Module, activation: Tensor, groups: np.ndarray) -> np.ndarray:
+    """What each group of channels, and last the biases, give to each channel of one of GoogLeNet's blocks: `(groups + 1, C)` float64."""
+    parts = [activation * torch.from_numpy(g)[:, None, None] for g in groups] + [torch.zeros_like(activation)]
+    branches = []
+    for branch in (block.branch1, block.branch2, block.branch3, block.branch4):
+        now = parts
+        for layer in branch if isinstance(branch, nn.Sequential) else [branch]:
+            now = _winners(layer, now) if isinstance(layer, nn.MaxPool2d) else _passed(layer, now)
+        branches.append(now)
+    return np.stack([torch.cat(pieces, 1)[0].sum((1, 2)).numpy() for pieces in zip(*branches, strict=True)])
+
+
+def best_matching(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest sum of Jaccard indices over all ways to match the groups of one labelling with those of another, one to one."""
+    first, second = ([set(np.flatnonzero(x == k).tolist()) for k in range(x.max() + 1)] for x in (a, b))
+    few, many = sorted((first, second), key=len)
+    return max(sum(len(x & y) / len(x | y) for x, y in zip(few, chosen, strict=True)) for chosen in itertools.permutations(many, len(few)))
+
+
+def _unbiased_hsic(k: np.ndarray, other: np.ndarray) -> float:
+    """Song et al. (2012): sums over all choices of two, three and four different points."""
+    n = range(len(k))
+    two = [k[i, j] * other[i, j] for i, j in itertools.permutations(n, 2)]
+    three = [k[i, j] * other[i, q] for i, j, q in itertools.permutations(n, 3)]
+    apart = k[:, :, None, None] * other[None, None]
+    i, j, q, r = np.ogrid[: len(k), : len(k), : len(k), : len(k)]
+    different = (i != j) & (i != q) & (i != r) & (j != q) & (j != r) & (q != r)
+    return float(np.mean(two) + apart[different].mean() - 2 * np.mean(three))
+
+
+def debiased_cka(a: np.ndarray, b: np.ndarray) -> float:
+    """Linear CKA over the places of two blocks `(C, H, W)`, each HSIC averaged over different places only."""
+    first, second = (x.reshape(len(x), -1).T.astype(np.float64) for x in (a, b))
+    k, other = first @ first.T, second @ second.T
+    return _unbiased_hsic(k, other) / np.sqrt(_unbiased_hsic(k, k) * _unbiased_hsic(other, other))

@@ -40,12 +40,15 @@ def test_analyze_writes_its_folder(photo: Path, tmp_path: Path, capsys: pytest.C
 
 
 def test_analyze_explains_the_class_that_was_asked_for(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--weights", "random", "--device", "cpu", "--target", "7", "--against", "3", "--clusters", "4", "--json"]
+    options = ["--weights", "random", "--device", "cpu", "--target", "7", "--against", "3", "--clusters", "4", "--flows", "--json"]
     assert cli.main(["analyze", str(photo), "--out", str(tmp_path), *options]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["target"]["index"] == 7
     assert told["target"]["against"]["index"] == 3
     assert {c["criterion"] for c in (b["clusters"] for b in told["blocks"])} == {"chosen"}
+    assert [hop["target"] for hop in told["flows"]] == ["3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b", "logit"]
+    assert np.array(told["flows"][0]["activation"]["edges"]).shape == (6, 5)
+    assert (tmp_path / "figures" / "flows.svg").read_text(encoding="utf-8").startswith("<svg")
 
 
 @pytest.mark.parametrize(

@@ -162,12 +162,12 @@ def test_clusters_of_one_channel_are_left_out_of_the_cloud_but_others_are_number
 def test_a_star_marks_what_is_beyond_chance(text: Text) -> None:
     found = Clusters(np.repeat([0, 1], [10, 10]), "spatial", "louvain", "chosen", 0.0)
     figure = drawn_validation.over_cells(validation.specialisation(found, block([10, 10])), block([10, 10]), text)
-    assert figure.data[0].text.tolist() == [["10 ★", "0"], ["0", "10 ★"]]
+    assert [list(row) for row in figure.data[0].text] == [["10 ★", "0"], ["0", "10 ★"]]
 
 
 @BOTH
 def test_pairs_have_an_empty_diagonal(text: Text) -> None:
     joint = np.array([[np.nan, -1.5], [-1.5, np.nan]])
     figure = drawn_knockouts.pairs(Interactions(joint, np.array([[np.nan, 0.04], [0.04, np.nan]]), 20), text)
-    assert figure.data[0].text.tolist() == [["", "-1.50 ★"], ["-1.50 ★", ""]]
+    assert [list(row) for row in figure.data[0].text] == [["", "-1.50 ★"], ["-1.50 ★", ""]]
     assert (figure.data[0].zmin, figure.data[0].zmax) == (-1.5, 1.5)

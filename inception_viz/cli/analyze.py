@@ -34,6 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--null", metavar="KINDS", help="test clusters against nulls: shift, untrained, or both with a comma between")
     parser.add_argument("--knockouts", type=int, metavar="N", help="take every cluster out, against N matched random sets (20 or more)")
     parser.add_argument("--baseline", default="mean", help="what stands in for channels taken out: mean (default), resample, zero")
+    parser.add_argument("--flows", action="store_true", help="how much of each cluster comes from each cluster of the block before")
     parser.add_argument("--language", choices=list(LANGUAGES), default="en", help="language of the figures")
 
 
@@ -58,7 +59,7 @@ def _doubted(
 
 def run(arguments: argparse.Namespace) -> None:
     """Do it."""
-    from inception_viz import analysis, evidence, images, report
+    from inception_viz import analysis, evidence, flows, images, report
     from inception_viz.activations import Target
 
     if arguments.against is not None and arguments.target is None:
@@ -72,11 +73,15 @@ def run(arguments: argparse.Namespace) -> None:
     target = None if arguments.target is None else Target(arguments.target, arguments.against)
     result = analysis.analyze(model, picture, target)
     clusters = dict(analysis.clustered(result, method=arguments.method, count=arguments.clusters))
+    labels = {name: found.labels for name, found in clusters.items()}
+    followed = flows.follow(model, model.input(picture), labels, result.target) if arguments.flows else None
     doubted = _doubted(arguments, model, picture, result, clusters)
     numbers = {name: evidence.summary(one, arguments.baseline) for name, one in doubted.items()}
     try:
-        told = analysis.write(result, clusters, arguments.out, numbers)
+        told = analysis.write(result, clusters, arguments.out, numbers, {} if followed is None else {"flows": flows.summary(followed)})
         report.write_figures(result, clusters, Text(arguments.language), arguments.out / "figures", doubted)
+        if followed is not None:
+            report.write_flows(result, followed, Text(arguments.language), arguments.out / "figures")
     except OSError as error:
         raise given.UnwritableFolder(name=arguments.out.name, reason=error.strerror or "unknown") from None
     if arguments.json:

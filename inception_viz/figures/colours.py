@@ -16,6 +16,7 @@ BRANCH = {
 }
 NEUTRAL = "#7d8590"
 POSITIVE, NEGATIVE = "#cf6a00", "#2b7fd0"
+SIDES = ("#7161cf", "#b5850b")  # the two of a comparison
 DIVERGING = [[0.0, "#2166ac"], [0.25, "#67a9cf"], [0.5, "#f7f7f7"], [0.75, "#ef8a62"], [1.0, "#b2182b"]]
 SEQUENTIAL = "Viridis"
 FONT = "Noto Sans Arabic, Source Sans, Noto Sans, system-ui, sans-serif"

@@ -5,11 +5,12 @@ from typing import TypeVar
 
 import streamlit as st
 
-from inception_viz import models, nulls
+from inception_viz import images, models, nulls
 from inception_viz.activations import Target
 from inception_viz.analysis import Analysis
 from inception_viz.clusters import METHODS
 from inception_viz.correlations import DEFINITIONS, PLAIN, TRANSFORMS
+from inception_viz.images import Picture
 from inception_viz.text import Text
 from pages.shell import session
 
@@ -54,6 +55,16 @@ def one_of(name: str, label: str, options: Mapping[Value, str]) -> Value:
         label, values, format_func=lambda v: options[v], default=values[_remembered(name, values, None)], required=True, key=_key(name),
         on_change=_keep, args=(name,),
     )  # fmt: skip
+
+
+def pictures(text: Text) -> dict[str, tuple[Picture, str]]:
+    """The pictures that can be looked at, by SHA-256, each with its name: the one on show, the session's others, then the samples."""
+    chosen, samples = session.current(), images.samples()
+    here = [chosen.picture, *chosen.pictures, *(session.sample(name) for name in samples)]
+    found: dict[str, tuple[Picture, str]] = {}
+    for picture in here:
+        found.setdefault(picture.sha256, (picture, text(samples[picture.name].title) if picture.name in samples else picture.name))
+    return found
 
 
 def some(name: str, label: str, options: list[str], default: list[str]) -> list[str]:

@@ -92,6 +92,22 @@ PAGES: dict[str, Page] = {
         message("Small networks learn few handwritten digits by heart: one curve for those, one for digits that they never saw."),
         message("Make a third of the labels wrong: do wider networks now do better or worse on other pictures?"),
     ),
+    "flows": Page(
+        "pages/flows.py",
+        message("Flows"),
+        message(
+            "A column is a block, a box a cluster; the lines show how much of a cluster comes from each cluster before it, on to the class."
+        ),
+        message(
+            "Click the cluster that gives most to the class, and follow its widest line back. Does it look at the same place all the way?"
+        ),
+    ),
+    "comparisons": Page(
+        "pages/comparisons.py",
+        message("Compare"),
+        message("Two answers side by side: two pictures, two classes, two networks, or one network before and after it was trained."),
+        message("Compare two states of training: do the same channels still fire together, or were the clusters made anew?"),
+    ),
 }
 
 _DIRECTION = """export default function({data}) {

@@ -1,4 +1,4 @@
-"""The drawing of the module graph as a component: clicks and keys select a node, and what is selected is told below it."""
+"""Drawings of graphs as a component: clicks and keys select a node; and what a page tells of a node of the module graph."""
 
 import streamlit as st
 
@@ -12,8 +12,9 @@ KEY = "module graph"
 _SCRIPT = """export default function({data, parentElement, setStateValue}) {
   const stage = parentElement.querySelector(".stage");
   if (stage.dataset.drawn !== data.svg) {
-    const left = stage.scrollLeft;
+    const left = stage.scrollLeft, focused = stage.getRootNode().activeElement?.dataset?.node;
     stage.innerHTML = data.svg;  // our own drawing, every name in it escaped
+    if (focused) stage.querySelector(`[data-node="${CSS.escape(focused)}"]`)?.focus({preventScroll: true});  // or keys would lose their place
     stage.dataset.drawn = data.svg;
     stage.scrollLeft = stage.dataset.focus === String(data.focus) ? left : data.focus - 180;
     stage.dataset.focus = data.focus;
@@ -35,9 +36,9 @@ _component = st.components.v2.component(
 )
 
 
-def selected() -> str | None:
-    """The node that was clicked last."""
-    state = st.session_state.get(KEY)
+def selected(key: str = KEY) -> str | None:
+    """The node that was clicked last in the drawing of that key."""
+    state = st.session_state.get(key)
     return state.get("node") if state else None
 
 
@@ -45,9 +46,9 @@ def _ignore() -> None:
     """The component needs a listener for its state; reading it in `selected` is enough."""
 
 
-def show(picture: drawing.Drawing) -> None:
+def show(picture: drawing.Drawing, key: str = KEY) -> None:
     """The drawing, as wide as the page, scrolling sideways."""
-    _component(data={"svg": picture.svg, "focus": picture.focus}, key=KEY, on_node_change=_ignore, height=picture.height + 24)
+    _component(data={"svg": picture.svg, "focus": picture.focus}, key=key, on_node_change=_ignore, height=picture.height + 24)
 
 
 def legend(text: Text, described: Architecture, by: str, picture: drawing.Drawing) -> None:

@@ -110,6 +110,16 @@ def model(text: Text) -> Model:
         raise
 
 
+def named_model(text: Text, architecture: str, weights: str) -> Model:
+    """A network of this machine beside the session's own, on the session's device."""
+    try:
+        with st.spinner(text("The network is being loaded …"), show_time=False):
+            return _load(architecture, weights, str(models.choose_device(session.current().device)), (), None, None)
+    except Exception as error:
+        tell(text, error)
+        raise
+
+
 def _stop(key: Hashable, device: str, slot: str) -> None:
     chosen = session.current()
     chosen.choices["stopped"] = key

@@ -12,8 +12,18 @@ from tests.pages.conftest import Visit, told
 
 WORDS = [word for word in PAGES if word != "home"]
 FIGURES = {
-    "activations": 2, "correlations": 3, "clusters": 4, "attributions": 6, "knockouts": 2, "statistics": 9, "cost": 1, "waste": 2, "overfitting": 1,
-}  # fmt: skip
+    "activations": 2,
+    "correlations": 3,
+    "clusters": 4,
+    "attributions": 6,
+    "knockouts": 2,
+    "statistics": 9,
+    "cost": 1,
+    "waste": 2,
+    "overfitting": 1,
+    "flows": 0,
+    "comparisons": 5,
+}
 BOTH = pytest.mark.parametrize("language", LANGUAGES)
 
 
