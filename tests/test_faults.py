@@ -111,7 +111,6 @@ def test_a_language_whose_catalogue_is_missing_is_shown_in_english(tmp_path: Pat
 
 @pytest.mark.parametrize("environment", [
     {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "TZ": "Pacific/Kiritimati"},
-    {"LC_ALL": "tr_TR.UTF-8", "TZ": "America/St_Johns"},
 ])  # fmt: skip
 def test_the_locale_and_the_clock_of_the_machine_change_nothing(environment: dict[str, str]) -> None:
     """Some of the tests again, as a process that knows only ASCII and lives on the other side of the date line."""
