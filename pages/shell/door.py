@@ -236,7 +236,7 @@ async def _sweep() -> None:
 
 @asynccontextmanager
 async def opened(app: st.App) -> AsyncGenerator[dict[str, Any], None]:
-    """Before the first visitor: a ghost has been to every page; afterwards: nothing runs any more."""
+    """Before the first visitor: a ghost has been to the main pages; afterwards: nothing runs any more."""
     await ghost.visit(Runtime.instance())
     sweeping = asyncio.create_task(_sweep())
     yield {}

@@ -9,7 +9,6 @@ import gc
 import logging
 import os
 import time
-from pathlib import Path
 
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
@@ -18,8 +17,8 @@ from streamlit.runtime.session_manager import ClientContext
 
 from pages.shell import sign_in
 
-PAGES = sorted(path.stem for path in Path(__file__).parent.parent.glob("*.py"))
-PATIENCE = 120.0  # seconds for a page; a server that can't draw one opens all the same, and says so to its visitors
+PAGES = ("architecture", "activations", "correlations", "clusters", "attributions")  # the others start work of minutes, on request
+PATIENCE = 60.0  # seconds for a page; a server that can't draw one opens all the same, and says so to its visitors
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ class Ghost:
 
 
 async def visit(runtime: Runtime) -> None:
-    """Go to every page, and to the first in every language; then freeze what is in memory.
+    """Go to every page of PAGES, and to the first in every language; then freeze what is in memory.
 
     Streamlit collects garbage after every run of a page: unless it is frozen, that walks through torch and plotly each time (0.2 s).
     """
