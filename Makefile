@@ -1,16 +1,18 @@
-# make run | test | check | bench | weights; every target makes the environment it needs first.
+# make run | test | check | bench | load | soak | audit | weights; every target makes the environment it needs first.
 
 PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8501
+MINUTES ?= 30
 VENV := .venv
 BIN := $(VENV)/bin
 LIMITS := OMP_WAIT_POLICY=PASSIVE MALLOC_ARENA_MAX=2 MALLOC_TRIM_THRESHOLD_=131072
 
-.PHONY: run test check format bench weights chromium clean
+.PHONY: run test check format bench load soak audit weights chromium clean
 
 run: $(VENV)/installed
-	@case "$(HOST)" in 127.*|localhost|::1) ;; *) echo "warning: $(HOST) lets other machines in, and there is no password; see README.md" ;; esac
+	@case "$(HOST)" in 127.*|localhost|::1) ;; *) grep -qs '^\[auth\]' .streamlit/secrets.toml \
+	  || echo "warning: $(HOST) lets other machines in, and there is no password; see SECURITY.md" ;; esac
 	$(LIMITS) $(BIN)/streamlit run app.py --server.address $(HOST) --server.port $(PORT)
 
 test: $(VENV)/installed-dev chromium
@@ -28,6 +30,16 @@ format: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	$(LIMITS) $(BIN)/python -m benchmarks
+
+load: $(VENV)/installed-dev
+	$(BIN)/python -m benchmarks.load
+
+soak: $(VENV)/installed-dev
+	$(BIN)/python -m benchmarks.load soak --minutes $(MINUTES)
+
+# Known weaknesses of the pinned packages, where the database can be reached; -r: what is pinned, not what this environment holds besides.
+audit: $(VENV)/installed-dev
+	@$(BIN)/python scripts/audit.py
 
 weights: $(VENV)/installed
 	PYTHONPATH=. $(LIMITS) $(BIN)/python scripts/measure_boxed.py

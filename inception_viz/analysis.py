@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from inception_viz.models import Model
 from inception_viz.text import LANGUAGES
 
 PREDICTIONS = 10
+REMEMBERED = 24  # correlations, of 4 MB at most
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,26 @@ class ModelFacts:
 
 @dataclass(frozen=True, eq=False)
 class BlockAnalysis:
-    """One block: activation and gradient `(C, H, W)` float32, the correlation of its channels, and what each gives to the target."""
+    """One block: activation and gradient `(C, H, W)` float32, the correlation of its channels, and what each gives to the target.
+
+    The correlation is computed when it is asked for: those of all blocks would be three quarters of an analysis' memory, and who looks at one
+    block does not pay for nine. The last few are remembered.
+    """
 
     block: Block
     activation: np.ndarray
     gradient: np.ndarray
-    correlation: Correlation
     attribution: Attribution
+
+    @property
+    def correlation(self) -> Correlation:
+        """How the block's channels correlate over its positions."""
+        return _correlation(self)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _correlation(block: BlockAnalysis) -> Correlation:
+    return correlate(torch.from_numpy(np.array(block.activation)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +139,6 @@ def analyze(model: Model, picture: Picture, target: Target | None = None) -> Ana
             block,
             _read_only(taken.activations[block.name][0]),
             _read_only(taken.gradients[block.name][0]),
-            correlate(taken.activations[block.name][0]),
             given[block.name],
         )
         for block in architecture.blocks

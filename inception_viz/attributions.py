@@ -26,7 +26,7 @@ from torch.nn import functional
 from inception_viz.activations import Capture, Target, Tick, capture, check_target, no_tick
 from inception_viz.architecture import Block, describe, traced
 from inception_viz.errors import UnknownChoice
-from inception_viz.models import Model, once_per_model
+from inception_viz.models import Model, at_once, once_per_model
 from inception_viz.nulls import LEVEL
 from inception_viz.text import message
 
@@ -127,13 +127,13 @@ def _delta(forward: Callable, inputs: Tensor, given: Tensor) -> float:
 
 def _integrated_gradients(forward: Callable, layer: nn.Module, inputs: Tensor, labels: np.ndarray | None) -> Attribution:
     method = captum.attr.LayerIntegratedGradients(forward, layer)
-    maps = method.attribute(inputs, torch.zeros_like(inputs), n_steps=STEPS, internal_batch_size=BATCH)[0]
+    maps = method.attribute(inputs, torch.zeros_like(inputs), n_steps=STEPS, internal_batch_size=at_once(BATCH))[0]
     return _attribution("integrated gradients", maps, _delta(forward, inputs, maps))
 
 
 def _conductance(forward: Callable, layer: nn.Module, inputs: Tensor, labels: np.ndarray | None) -> Attribution:
     method = captum.attr.LayerConductance(forward, layer)
-    maps = method.attribute(inputs, torch.zeros_like(inputs), n_steps=STEPS, internal_batch_size=BATCH)[0]
+    maps = method.attribute(inputs, torch.zeros_like(inputs), n_steps=STEPS, internal_batch_size=at_once(BATCH))[0]
     return _attribution("conductance", maps, _delta(forward, inputs, maps))
 
 
@@ -154,7 +154,7 @@ def _ablation(forward: Callable, layer: nn.Module, inputs: Tensor, labels: np.nd
     with torch.no_grad():
         shape = captum.attr.LayerActivation(forward, layer).attribute(inputs).shape
     mask = torch.from_numpy(groups).to(inputs.device).view(1, -1, 1, 1).expand(shape).contiguous()
-    given = captum.attr.LayerFeatureAblation(forward, layer).attribute(inputs, layer_mask=mask, perturbations_per_eval=BATCH)
+    given = captum.attr.LayerFeatureAblation(forward, layer).attribute(inputs, layer_mask=mask, perturbations_per_eval=at_once(BATCH))
     falls = (given[0, :, 0, 0].cpu().double().numpy() / np.bincount(groups)[groups]).astype(np.float32)
     falls.setflags(write=False)
     return Attribution("ablation by cluster", falls, None)
@@ -228,7 +228,7 @@ PixelMethod = Callable[[Model, Target, Tensor, Tick], Tensor]
 
 def _pixel_integrated_gradients(model: Model, target: Target, inputs: Tensor, tick: Tick) -> Tensor:
     method = captum.attr.IntegratedGradients(_forward(model, target, tick))
-    return method.attribute(inputs, torch.zeros_like(inputs), n_steps=STEPS, internal_batch_size=BATCH)[0].sum(0)
+    return method.attribute(inputs, torch.zeros_like(inputs), n_steps=STEPS, internal_batch_size=at_once(BATCH))[0].sum(0)
 
 
 def _smoothgrad(model: Model, target: Target, inputs: Tensor, tick: Tick) -> Tensor:
@@ -238,8 +238,9 @@ def _smoothgrad(model: Model, target: Target, inputs: Tensor, tick: Tick) -> Ten
     method = captum.attr.Saliency(_forward(model, target, tick))
     total = torch.zeros_like(inputs)
     for _ in range(NOISE_SAMPLES // BATCH):
-        noise = torch.randn(BATCH, *inputs.shape[1:], generator=generator).to(inputs) * spread
-        total += method.attribute((inputs + noise).requires_grad_(), abs=True).sum(0, keepdim=True)
+        for noise in torch.randn(BATCH, *inputs.shape[1:], generator=generator).split(at_once(BATCH)):
+            noisy = (inputs + noise.to(inputs) * spread).requires_grad_()
+            total += method.attribute(noisy, abs=True).sum(0, keepdim=True)
     return total[0].amax(0) / NOISE_SAMPLES
 
 
@@ -248,7 +249,9 @@ def _occlusion(model: Model, target: Target, inputs: Tensor, tick: Tick) -> Tens
     side = inputs.shape[-1]
     window, stride = side // 6, side // 12
     method = captum.attr.Occlusion(_forward(model, target, tick))
-    return method.attribute(inputs, (3, window, window), strides=(3, stride, stride), baselines=0, perturbations_per_eval=BATCH)[0].mean(0)
+    return method.attribute(inputs, (3, window, window), strides=(3, stride, stride), baselines=0, perturbations_per_eval=at_once(BATCH))[
+        0
+    ].mean(0)
 
 
 def _pixel_grad_cam(model: Model, target: Target, inputs: Tensor, tick: Tick) -> Tensor:
@@ -382,7 +385,8 @@ def _values(forward: Callable[[Tensor], Tensor], whole: Tensor, pieces: np.ndarr
         which = [places.setdefault(row.tobytes(), len(places)) for row in np.packbits(there, 1)]
         different = there[np.unique(which, return_index=True)[1]]
         found = []
-        for some in np.split(different, range(BATCH, len(different), BATCH)):
+        batch = at_once(BATCH)
+        for some in np.split(different, range(batch, len(different), batch)):
             tick()
             found.append(forward(whole * torch.from_numpy(some[:, pieces]).to(whole)).cpu().double().numpy())
         return np.concatenate(found)[which]

@@ -20,7 +20,7 @@ from inception_viz.architecture import Block, describe
 from inception_viz.attributions import after
 from inception_viz.clusters import Clusters
 from inception_viz.errors import VisitorError
-from inception_viz.models import Model
+from inception_viz.models import Model, at_once
 from inception_viz.nulls import adjusted
 from inception_viz.text import message
 
@@ -89,9 +89,9 @@ def run(model: Model, scene: Scene, gone: np.ndarray, tick: Tick = no_tick) -> n
     places: dict[bytes, int] = {}
     which = [places.setdefault(row.tobytes(), len(places)) for row in np.packbits(gone, 1)]
     different = gone[np.unique(which, return_index=True)[1]]
-    found = []
+    found, batch = [], at_once(BATCH)
     with torch.inference_mode():
-        for some in np.split(different, range(BATCH, len(different), BATCH)):
+        for some in np.split(different, range(batch, len(different), batch)):
             tick()
             mask = torch.from_numpy(some).to(scene.activation.device)[:, :, None, None]
             changed = torch.where(mask, scene.instead, scene.activation).contiguous(memory_format=torch.channels_last)

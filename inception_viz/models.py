@@ -10,7 +10,8 @@ import json
 import os
 import platform
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial, wraps
 from pathlib import Path
@@ -495,6 +496,38 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+class _AtOnce(threading.local):
+    """How many inputs may go through a network at once on this thread, and the most that were asked for."""
+
+    limit: int | None = None
+    asked = 0
+
+
+_at_once = _AtOnce()
+
+
+def at_once(wanted: int) -> int:
+    """How many inputs to give to a network at once: `wanted`, or fewer where the memory was too small for that."""
+    allowed = wanted if _at_once.limit is None else max(1, min(wanted, _at_once.limit))
+    _at_once.asked = max(_at_once.asked, allowed)
+    return allowed
+
+
+@contextmanager
+def at_most(limit: int | None) -> Iterator[None]:
+    """Within, `at_once` gives `limit` at most (None: what is wanted), on this thread."""
+    _at_once.limit, _at_once.asked = limit, 0
+    try:
+        yield
+    finally:
+        _at_once.limit = None
+
+
+def asked_at_once() -> int:
+    """The most that `at_once` has given since `at_most` was entered last; 0 if nothing asked."""
+    return _at_once.asked
 
 
 Result = TypeVar("Result")

@@ -458,6 +458,35 @@ def test_out_of_memory_the_substitute_answers_once_and_says_so(engine: Engine) -
     assert not engine.submit("me", "page", "held", just(1)).smaller
 
 
+def hungry(fits: int, tried: list[int]) -> Callable[[Progress], str]:
+    """Work that gives eight inputs to the network at once if it may, on a device where only `fits` find room."""
+
+    def work(progress: Progress) -> str:
+        batch = models.at_once(8)
+        tried.append(batch)
+        if batch > fits:
+            too_large(progress)
+        return f"{batch} at once"
+
+    return work
+
+
+@pytest.mark.parametrize(("fits", "tried"), [(8, [8]), (7, [8, 4]), (2, [8, 4, 2]), (1, [8, 4, 2, 1])])
+def test_out_of_memory_fewer_at_once_are_tried_before_the_substitute(engine: Engine, fits: int, tried: list[int]) -> None:
+    found: list[int] = []
+    job: Job[str] = engine.submit("me", "page", "hungry", hungry(fits, found), smaller=just("from the CPU"))
+    assert answer(job) == f"{tried[-1]} at once"
+    assert (found, job.fewer, job.smaller) == (tried, fits < 8, False)
+    assert models.at_once(8) == 8
+
+
+def test_out_of_memory_even_for_one_at_once_the_substitute_answers_unhindered(engine: Engine) -> None:
+    found: list[int] = []
+    job: Job[int] = engine.submit("me", "page", "hungry", hungry(0, found), smaller=lambda progress: models.at_once(8))
+    assert answer(job) == 8
+    assert (found, job.fewer, job.smaller) == ([8, 4, 2, 1], False, True)
+
+
 @pytest.mark.parametrize("error", [RuntimeError("MPS backend out of memory"), MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
 def test_out_of_memory_has_several_faces(engine: Engine, error: BaseException) -> None:
     def work(progress: Progress) -> None:
@@ -614,7 +643,7 @@ def test_the_size_of_an_analysis_is_that_of_its_arrays(small_model: Model) -> No
     arrays = [found.view, found.logits]
     for block in found.blocks.values():
         given = [block.attribution.channels, *([] if block.attribution.maps is None else [block.attribution.maps])]
-        arrays += [block.activation, block.gradient, block.correlation.r, block.correlation.constant, *given]
+        arrays += [block.activation, block.gradient, *given]
     assert size_of(found) >= sum(array.nbytes for array in arrays) * 0.99
     assert size_of(found) <= sum(array.nbytes for array in arrays) * 1.5
 

@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Hashable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import partial
 from types import GeneratorType
 from typing import Any, Generic, TypeVar, cast
 
@@ -20,12 +21,12 @@ import torch
 from torch import nn
 
 from inception_viz.errors import Busy, Cancelled, VisitorError
-from inception_viz.models import Model, once_per_model
+from inception_viz.models import Model, asked_at_once, at_most, once_per_model
 from inception_viz.text import message
 
 Result = TypeVar("Result")
 BOUND = 60
-CACHE_BYTES = 600_000_000
+CACHE_BYTES = 300_000_000  # some sixty analyses: a class of thirty with two pictures each
 CACHE_ENTRIES = 400
 PATIENCE = 2.0  # seconds that work goes on after a page has left it: a page that is drawn again asks for the same at once
 
@@ -73,11 +74,17 @@ Work = Callable[[Progress], Result | Generator[float, None, Result]]
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """How work ended: with a value or an error; `smaller` if the device's memory was too small and the substitute answered."""
+    """How work ended: with a value or an error; where the device's memory was too small, `fewer` if the same work answered with fewer
+    inputs at once, `smaller` if the substitute did.
+    """
 
     value: Any = None
     error: BaseException | None = None
     smaller: bool = False
+    fewer: bool = False
+
+
+FULL = Answer()  # not an end: the memory was too small
 
 
 class _Run:
@@ -91,6 +98,7 @@ class _Run:
     ) -> None:
         self.key, self.work, self.smaller, self.in_turns = key, work, smaller, in_turns
         self.begun: Generator[float, None, Any] | None = None
+        self.most: int | None = None  # inputs at once, after the memory was too small for more
         self.progress = Progress(evaluations, lambda: wanted(self))
         self.waiting: set[Job] = set()
         self.left: set[Job] = set()
@@ -125,6 +133,11 @@ class Job(Generic[Result]):
     def smaller(self) -> bool:
         """Whether the device ran out of memory and the substitute answered; only after the job has ended."""
         return self._run.answer.smaller
+
+    @property
+    def fewer(self) -> bool:
+        """Whether the device ran out of memory and the work went through with fewer inputs at once; only after the job has ended."""
+        return self._run.answer.fewer
 
     def wait(self, seconds: float | None = None) -> bool:
         """Whether the job has ended, after waiting for at most `seconds`."""
@@ -259,9 +272,10 @@ class Engine:
     ) -> Job[Result]:
         """Queue `work`, or join the run that does the same already; what the session still wanted in this slot is given up.
 
-        `work` returns its result, or is a generator that yields how far it is (0 to 1) and returns it. Where it runs out of memory, `smaller`
-        is run instead, once. A generator that leaves nothing on the network while it yields may run `in_turns`: wherever it yields, whoever else
-        waits comes first, so that minutes of work hold nobody up for longer than a step. Raises Busy if the queue is full.
+        `work` returns its result, or is a generator that yields how far it is (0 to 1) and returns it. Where it runs out of memory, it is run
+        again with half as many inputs at once (`models.at_once`), down to one, and at last `smaller` is run instead. A generator that leaves
+        nothing on the network while it yields may run `in_turns`: wherever it yields, whoever else waits comes first, so that minutes of work
+        hold nobody up for longer than a step. Raises Busy if the queue is full.
         """
         with self._changed:
             if self._closed:
@@ -418,39 +432,45 @@ class Engine:
             return Answer(end.value)
         except BaseException:
             run.begun.close()
+            run.begun = None
             raise
 
     def _answer(self, run: _Run) -> Answer | None:
         """How the run ended, or None if it goes on later. Never raises: the owner must live on, whatever the work does."""
         self.runs += run.begun is None
+        drive = partial(self._turn, run) if run.in_turns else lambda: Answer(_drive(run.work, run.progress))
+        answer = self._tried(drive, run.most)
+        while answer is FULL and (fewer := asked_at_once() // 2) > 0:  # outside the except block: the exception holds on to the tensors
+            run.most = fewer
+            self._make_room(run, f"{fewer} at once")
+            answer = self._tried(drive, fewer)
+        if answer is FULL:
+            self._make_room(run, "the substitute runs" if run.smaller else "there is no substitute")
+            instead = run.smaller
+            answer = self._tried(lambda: Answer(_drive(instead, run.progress))) if instead else FULL
+            return Answer(error=OutOfMemory()) if answer is FULL or answer is None else replace(answer, smaller=True)
+        return answer if answer is None or run.most is None else replace(answer, fewer=True)
+
+    def _tried(self, drive: Callable[[], Answer | None], most: int | None = None) -> Answer | None:
+        """How work ends with at most `most` inputs at once; FULL if the memory was too small."""
         started = time.monotonic()
         try:
-            return self._turn(run) if run.in_turns else Answer(_drive(run.work, run.progress))
-        except VisitorError as error:
-            return Answer(error=error)
-        except BaseException as error:
-            if not _out_of_memory(error):
-                log.exception("work failed after %.1f s", time.monotonic() - started)
-                return Answer(error=error)
-        return self._smaller(run)  # outside the except block: the exception holds on to the tensors
-
-    def _smaller(self, run: _Run) -> Answer:
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        log.warning("out of memory: %s", "the substitute runs" if run.smaller else "there is no substitute")
-        if run.smaller is None:
-            return Answer(error=OutOfMemory())
-        run.progress.restart()
-        try:
-            return Answer(_drive(run.smaller, run.progress), smaller=True)
+            with at_most(most):
+                return drive()
         except VisitorError as error:
             return Answer(error=error)
         except BaseException as error:
             if _out_of_memory(error):
-                return Answer(error=OutOfMemory())
-            log.exception("the substitute failed")
+                return FULL
+            log.exception("work failed after %.1f s", time.monotonic() - started)
             return Answer(error=error)
+
+    def _make_room(self, run: _Run, then: str) -> None:
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        log.warning("out of memory: %s", then)
+        run.progress.restart()
 
     def _remember(self, key: Hashable, answer: Answer) -> None:
         size = size_of(answer.value)

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from inception_viz.architecture import Block
-from inception_viz.figures import colours
+from inception_viz.figures import colours, remembered
 from inception_viz.text import Text
 
 COLUMNS = 8
@@ -17,6 +17,7 @@ def _tile_places(count: int, columns: int, height: int, width: int) -> list[tupl
     return [(index // columns * (height + GAP), index % columns * (width + GAP)) for index in range(count)]
 
 
+@remembered
 def tiles(activation: np.ndarray, block: Block, channels: Sequence[int], text: Text) -> go.Figure:
     """The maps of `channels` of an activation `(C, H, W)`, framed in their branch's colour, all on one scale from zero."""
     _, height, width = activation.shape
@@ -43,6 +44,7 @@ def tiles(activation: np.ndarray, block: Block, channels: Sequence[int], text: T
     return colours.plain(figure, 60 + 100 * rows)
 
 
+@remembered
 def overlay(view: np.ndarray, values: np.ndarray, title: str, text: Text, signed: bool = False, height: int = 380) -> go.Figure:
     """A map `(H, W)` laid over what the network saw, `(S, S, 3)`; its cells are stretched over the picture, not smoothed into it."""
     figure = go.Figure(go.Image(z=view, hoverinfo="skip"))

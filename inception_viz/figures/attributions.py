@@ -8,10 +8,11 @@ import plotly.graph_objects as go
 from inception_viz.analysis import Prediction
 from inception_viz.architecture import Block
 from inception_viz.attributions import Attribution, Faithfulness
-from inception_viz.figures import colours
+from inception_viz.figures import colours, remembered
 from inception_viz.text import Text
 
 
+@remembered
 def predictions(found: Sequence[Prediction], text: Text) -> go.Figure:
     """The likeliest classes with their probabilities, likeliest on top."""
     names = [p.names[text.language] for p in found]
@@ -27,6 +28,7 @@ def predictions(found: Sequence[Prediction], text: Text) -> go.Figure:
     return figure
 
 
+@remembered
 def bars(
     values: Sequence[float] | np.ndarray, names: Sequence[str], title: str, text: Text, fills: Sequence[str] | None = None
 ) -> go.Figure:
@@ -46,6 +48,7 @@ def bars(
     return figure
 
 
+@remembered
 def over_blocks(given: Mapping[str, Attribution], blocks: Mapping[str, Block], text: Text) -> go.Figure:
     """What each branch of every block gives to the target, one column a block, branches stacked to both sides of zero."""
     sums = {name: dict(zip((b.name for b in blocks[name].branches), a.by_branch(blocks[name]), strict=True)) for name, a in given.items()}
@@ -62,6 +65,7 @@ def over_blocks(given: Mapping[str, Attribution], blocks: Mapping[str, Block], t
     return figure
 
 
+@remembered
 def curves(found: Faithfulness, text: Text) -> go.Figure:
     """The target while the most important goes first (deletion) and comes back first (insertion); dotted the mean of random orders."""
     figure = go.Figure()

@@ -8,12 +8,13 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from inception_viz.architecture import Block
-from inception_viz.figures import colours
+from inception_viz.figures import colours, remembered
 from inception_viz.text import Text
 
 ACROSS = 4
 
 
+@remembered
 def over_branches(table: np.ndarray, block: Block, text: Text) -> go.Figure:
     """Channels of each cluster by branch, `table` (clusters, branches), as stacked bars."""
     names = [text("cluster {n}", n=k + 1) for k in range(len(table))]
@@ -35,6 +36,7 @@ def over_branches(table: np.ndarray, block: Block, text: Text) -> go.Figure:
     return figure
 
 
+@remembered
 def maps(view: np.ndarray, values: Sequence[np.ndarray], names: Sequence[str], text: Text, signed: bool = False) -> go.Figure:
     """Each map `(H, W)` of `values` over what the network saw, as small pictures under its name; every map has its own scale."""
     across = min(ACROSS, len(values))
@@ -58,6 +60,7 @@ def maps(view: np.ndarray, values: Sequence[np.ndarray], names: Sequence[str], t
     return colours.plain(figure, 40 + (215 if rows > 1 or across > 2 else 300) * rows, top=36)
 
 
+@remembered
 def network(graph: nx.Graph, text: Text) -> go.Figure:
     """Clusters as nodes on a circle, larger where they fire more, joined where they fire together over the pictures."""
     places = nx.circular_layout(graph)

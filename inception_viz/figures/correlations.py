@@ -8,7 +8,7 @@ from plotly.subplots import make_subplots
 
 from inception_viz.architecture import Block
 from inception_viz.correlations import Correlation
-from inception_viz.figures import colours
+from inception_viz.figures import colours, remembered
 from inception_viz.text import Text
 
 CELLS = 256  # a side: below one pixel a cell, plotly drops cells
@@ -61,11 +61,13 @@ def _with_bands(figure: go.Figure, column: int, correlation: Correlation, block:
     figure.add_trace(_heatmap(r, order, text, shared_scale=not last), 2, column)
 
 
+@remembered
 def whole(correlation: Correlation, block: Block, order: np.ndarray, title: str, text: Text) -> go.Figure:
     """The whole block in the given order of channels, with a band of branch colours along the top and the left."""
     return beside({title: (correlation, order)}, block, text)
 
 
+@remembered
 def beside(shown: Mapping[str, tuple[Correlation, np.ndarray]], block: Block, text: Text) -> go.Figure:
     """Similarities of one block's channels by their titles, each in its own order, side by side on one scale."""
     thin, gap, many = 0.025, 0.004, len(shown)
@@ -88,6 +90,7 @@ def beside(shown: Mapping[str, tuple[Correlation, np.ndarray]], block: Block, te
     return figure
 
 
+@remembered
 def branches(correlation: Correlation, block: Block, orders: Sequence[np.ndarray], text: Text) -> go.Figure:
     """One heatmap a branch, side by side on one scale; `orders` are the orders of the channels inside each branch."""
     titles = [text("{branch}: {n} channels", branch=b.name, n=b.stop - b.start) for b in block.branches]
@@ -104,6 +107,7 @@ def branches(correlation: Correlation, block: Block, orders: Sequence[np.ndarray
     return colours.plain(figure, 270, top=36)
 
 
+@remembered
 def distribution(parts: Mapping[str, np.ndarray], text: Text, by_chance: Mapping[str, np.ndarray] | None = None) -> go.Figure:
     """The distribution of r in several sets of pairs: the share of pairs in each bin of width 0.025; dotted what it is `by_chance`."""
     figure = go.Figure()

@@ -4,7 +4,7 @@ import threading
 from typing import Literal
 
 import streamlit as st
-from streamlit.runtime.uploaded_file_manager import UploadedFile
+from streamlit.runtime.uploaded_file_manager import DeletedFile, UploadedFile
 
 from inception_viz import images, models
 from inception_viz.errors import VisitorError
@@ -29,16 +29,26 @@ def _set(attribute: str) -> None:
         chosen.forget_target()
 
 
+def _there(key: str) -> UploadedFile | None:
+    """What an uploader holds; None, and a word about it, if the server has forgotten the file that the browser still shows."""
+    held = st.session_state.get(key)
+    if isinstance(held, DeletedFile):
+        session.current().choices["gone"] = True
+        return None
+    return held
+
+
 def _take_file() -> None:
-    upload, chosen = st.session_state["home file"], session.current()
+    upload, chosen = _there("home file"), session.current()
     chosen.file = session.File.of(upload.name, upload.getvalue()) if upload else None
+    chosen.uploaded = chosen.uploaded or upload is not None
     chosen.weights = None
     st.session_state.pop("home weights", None)
     chosen.forget_target()
 
 
 def _take_names() -> None:
-    upload = st.session_state["home names"]
+    upload = _there("home names")
     session.current().class_names = session.File.of(upload.name, upload.getvalue()) if upload else None
 
 
@@ -113,8 +123,11 @@ def _fetching() -> threading.Lock:
     return threading.Lock()
 
 
-def _take(uploads: list[UploadedFile]) -> None:
+def _take(given: list[UploadedFile | DeletedFile]) -> None:
     """Show those that are pictures, and remember what is wrong with the others."""
+    uploads = [upload for upload in given if not isinstance(upload, DeletedFile)]
+    if len(uploads) < len(given):  # the server was started anew under the open page
+        session.current().choices["gone"] = True
     found: list[Picture] = []
     problems: list[tuple[str, VisitorError]] = []
     for upload in uploads[: session.MOST_PICTURES]:
@@ -124,16 +137,17 @@ def _take(uploads: list[UploadedFile]) -> None:
             problems.append((images.shown_name(upload.name), error))
     if found:
         session.current().show(found)
+        session.current().uploaded = True
     session.current().choices["problems"] = problems
     session.current().choices["too many"] = max(0, len(uploads) - session.MOST_PICTURES)
 
 
 def _take_pictures() -> None:
-    _take(st.session_state["home pictures"] or [])
+    _take(st.session_state.get("home pictures") or [])
 
 
 def _take_camera() -> None:
-    shot = st.session_state["home camera"]
+    shot = st.session_state.get("home camera")
     _take([shot] if shot else [])
 
 

@@ -24,7 +24,8 @@ def _key(name: str) -> str:
 
 
 def _keep(name: str) -> None:
-    session.current().choices[name] = st.session_state[_key(name)]
+    if _key(name) in st.session_state:  # or the message came from another page, or from no browser at all
+        session.current().choices[name] = st.session_state[_key(name)]
 
 
 def put(name: str, value: object) -> None:

@@ -14,6 +14,7 @@ from inception_viz.attributions import Check
 from inception_viz.clusters import Clusters
 from inception_viz.correlations import PLAIN, Correlation, Measure, measure
 from inception_viz.engine.local import Progress
+from inception_viz.images import Picture
 from inception_viz.knockouts import Interactions, Knockouts, Scene
 from inception_viz.models import Model
 from inception_viz.nulls import Null
@@ -70,24 +71,28 @@ def _digest(found: Clusters) -> str:
     return hashlib.sha256(found.labels.tobytes()).hexdigest()
 
 
-def _inputs(on: Model, definition: str) -> Tensor:
+def _pictures(definition: str) -> list[Picture]:
+    """Asked on the page's own thread: the owner's knows no session."""
     chosen = session.current()
-    pictures = chosen.pictures if definition == "image" else [chosen.picture]
-    return torch.cat([on.input(picture) for picture in pictures])
+    return list(chosen.pictures) if definition == "image" else [chosen.picture]
 
 
-def _draws(on: Model, subject: Subject, kind: str, values: Tensor, count: int) -> Iterator[Correlation]:
-    twins = (taken[subject.block].cpu() for taken in nulls.untrained(on, _inputs(on, subject.definition), count))
+def _inputs(on: Model, shown: list[Picture]) -> Tensor:
+    return torch.cat([on.input(picture) for picture in shown])
+
+
+def _draws(on: Model, shown: list[Picture], subject: Subject, kind: str, values: Tensor, count: int) -> Iterator[Correlation]:
+    twins = (taken[subject.block].cpu() for taken in nulls.untrained(on, _inputs(on, shown), count))
     return nulls.draws(kind, values, subject.definition, subject.transform, twins, count)
 
 
 def null(text: Text, subject: Subject, kind: str) -> Null:
     """A block's similarity as one of the nulls has it."""
-    used, values = results.model(text), subject.values(text)
+    used, values, shown = results.model(text), subject.values(text), _pictures(subject.definition)
 
     def work(on: Model, progress: Progress) -> Null:
         def watched() -> Iterator[Correlation]:
-            for draw in _draws(on, subject, kind, values, nulls.DRAWS):
+            for draw in _draws(on, shown, subject, kind, values, nulls.DRAWS):
                 progress.tick()
                 yield draw
 
@@ -111,10 +116,10 @@ def pair_p(text: Text, subject: Subject, similar: Correlation, against: Null) ->
 
 def cluster_tests(text: Text, subject: Subject, found: Clusters, similar: Correlation, kind: str) -> ClusterTests:
     """p of every cluster under a null that is clustered in the same way."""
-    used, values = results.model(text), subject.values(text)
+    used, values, shown = results.model(text), subject.values(text), _pictures(subject.definition)
 
     def work(on: Model, progress: Progress) -> ClusterTests:
-        return validation.cluster_tests(found, similar, _draws(on, subject, kind, values, validation.DRAWS), progress.tick)
+        return validation.cluster_tests(found, similar, _draws(on, shown, subject, kind, values, validation.DRAWS), progress.tick)
 
     key = ("cluster tests", *subject.key, kind, found.method, _digest(found))
     here, smaller = results.here_or_on_cpu(used, work)
@@ -140,29 +145,29 @@ def specialisation(text: Text, block: BlockAnalysis, found: Clusters) -> Special
     return results.compute(text, used, "specialisation", key, lambda progress: validation.specialisation(found, block.block))
 
 
-def _several(on: Model) -> Tensor:
+def _several() -> list[Picture]:
     """The picture on show first, then the session's others, then samples if it is alone."""
     chosen = session.current()
     rest = [p for p in chosen.pictures if p.sha256 != chosen.picture.sha256]
     samples = [session.sample(name) for name in list(images.samples())[: OTHERS + 1]]
     others = rest or [s for s in samples if s.sha256 != chosen.picture.sha256][:OTHERS]
-    return torch.cat([on.input(picture) for picture in [chosen.picture, *others]])
+    return [chosen.picture, *others]
 
 
 def _picture_set() -> str:
     return "".join(p.sha256 for p in session.current().pictures)
 
 
-def _scene(on: Model, analysis: Analysis, block: str, baseline: str) -> Scene:
-    return knockouts.scene(on, _several(on), block, analysis.target, baseline)
+def _scene(on: Model, shown: list[Picture], analysis: Analysis, block: str, baseline: str) -> Scene:
+    return knockouts.scene(on, _inputs(on, shown), block, analysis.target, baseline)
 
 
 def knocked_out(text: Text, analysis: Analysis, block: str, found: Clusters, baseline: str, draws: int) -> Knockouts:
     """Every cluster out and alone, against matched random sets."""
-    used = results.model(text)
+    used, shown = results.model(text), _several()
 
     def work(on: Model, progress: Progress) -> Knockouts:
-        return knockouts.knock_out(on, _scene(on, analysis, block, baseline), found, draws, progress.tick)
+        return knockouts.knock_out(on, _scene(on, shown, analysis, block, baseline), found, draws, progress.tick)
 
     key = ("knock-outs", analysis.key, _picture_set(), block, baseline, draws, _digest(found))
     here, smaller = results.here_or_on_cpu(used, work)
@@ -171,10 +176,10 @@ def knocked_out(text: Text, analysis: Analysis, block: str, found: Clusters, bas
 
 def interactions(text: Text, analysis: Analysis, block: str, found: Clusters, baseline: str) -> Interactions:
     """What two clusters out together do beyond each alone."""
-    used = results.model(text)
+    used, shown = results.model(text), _several()
 
     def work(on: Model, progress: Progress) -> Interactions:
-        return knockouts.interactions(on, _scene(on, analysis, block, baseline), found, tick=progress.tick)
+        return knockouts.interactions(on, _scene(on, shown, analysis, block, baseline), found, tick=progress.tick)
 
     key = ("interactions", analysis.key, _picture_set(), block, baseline, _digest(found))
     here, smaller = results.here_or_on_cpu(used, work)
@@ -183,7 +188,7 @@ def interactions(text: Text, analysis: Analysis, block: str, found: Clusters, ba
 
 def pictures(text: Text) -> int:
     """Over how many pictures a knock-out's mean is taken."""
-    return len(_several(results.model(text)))
+    return len(_several())
 
 
 def checked(text: Text, analysis: Analysis, block: str, labels: np.ndarray, method: str) -> Check:

@@ -37,10 +37,9 @@ log = logging.getLogger(__name__)
 
 @st.cache_resource(show_spinner=False)
 def engine(device: str) -> Engine:
-    """The one owner of a device."""
-    threads = os.environ.get("INCEPTION_VIZ_THREADS")
-    if threads and threads.isdecimal():
-        torch.set_num_threads(int(threads))
+    """The one owner of a device. Torch gets all processors but one, which draws the pages, or as many as INCEPTION_VIZ_THREADS says."""
+    threads = os.environ.get("INCEPTION_VIZ_THREADS", "")
+    torch.set_num_threads(int(threads) if threads.isdecimal() and int(threads) else max(1, (os.cpu_count() or 1) - 1))
     return Engine(device)
 
 
@@ -159,6 +158,8 @@ def compute(
             _watch(text, str(model.device), job)
         if job.smaller:
             st.warning(text("{device} ran out of memory; the CPU answered instead.", device=str(model.device)))
+        if job.fewer:
+            st.warning(text("{device} ran out of memory; it answered in smaller steps, which takes longer.", device=str(model.device)))
         return job.result()
     except Exception as error:
         tell(text, error)

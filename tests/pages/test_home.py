@@ -254,9 +254,9 @@ def test_out_of_memory_on_the_way_is_told_and_the_cpu_answers(visit: Visit, monk
 
     at, expected = visit(), answered(data)
     monkeypatch.setattr(analysis, "analyze", first_full)
-    both = results._here_or_on_cpu
+    both = results.here_or_on_cpu
     monkeypatch.setattr(
-        results, "_here_or_on_cpu", lambda model, do: (both(model, do)[0], lambda progress: do(results.on_cpu(model), progress))
+        results, "here_or_on_cpu", lambda model, do: (both(model, do)[0], lambda progress: do(results.on_cpu(model), progress))
     )
     upload(at, ("new.png", data))
     assert at.warning[0].value == "cpu ran out of memory; the CPU answered instead."

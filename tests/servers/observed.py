@@ -1,0 +1,42 @@
+"""The server of `app.py` with one more address, for the tests: what it holds and does. `streamlit run tests/servers/observed.py`."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+sys.path.insert(0, str(ROOT))
+
+import streamlit as st  # noqa: E402
+from starlette.requests import Request  # noqa: E402
+from starlette.responses import JSONResponse  # noqa: E402
+from starlette.routing import Route  # noqa: E402
+from streamlit.runtime import Runtime  # noqa: E402
+
+from pages.shell import door  # noqa: E402
+
+door.SWEEP = 0.3
+
+
+async def observed(request: Request) -> JSONResponse:
+    """Sessions that are known, files that are held, runs of the owner so far, whether it is at work, and how many wait."""
+    from pages.shell import results
+
+    owner = results.engine("cpu")
+    return JSONResponse(
+        {
+            "sessions": len(Runtime.instance()._session_mgr.list_sessions()),
+            "files": sum(map(len, door._held().values())),
+            "runs": owner.runs,
+            "busy": owner._running is not None,
+            "waiting": len(owner._queue),
+        }
+    )
+
+
+app = st.App(
+    ROOT / "app.py",
+    lifespan=door.opened,
+    middleware=door.MIDDLEWARE,
+    on_script_error=door.told,
+    routes=[Route("/observed", observed)],
+)
