@@ -8,11 +8,7 @@ import streamlit as st
 from inception_viz import models
 from inception_viz.figures import Figure, alternative, colours
 from inception_viz.text import LANGUAGES, Text, message
-<<<<<<< HEAD
-from pages.shell import links, results, session
-=======
-from pages.shell import results, session, sign_in
->>>>>>> w8
+from pages.shell import links, results, session, sign_in
 
 ASSETS = Path(__file__).parent.parent.parent / "assets"
 CARD = 230  # pixels: two beside each other on a small tablet, one on a telephone
@@ -290,20 +286,15 @@ def open_page(word: str) -> Text:
     st.set_page_config(page_title=text(page.title), page_icon=str(ASSETS / "favicon.png"), layout="wide")
     with st.container(key="masthead", gap="small"):
         st.title(text(page.title), anchor=False)
+        sign_in.required(text)
         st.markdown(text(page.what))
     links.open_view(text, word, st.container(key="notices"))
     _style(text)
     _sidebar(text)
-<<<<<<< HEAD
-=======
-    st.title(text(page.title), anchor=False)
-    sign_in.required(text)
     if session.current().choices.pop("gone", False):
         st.warning(
             text("The server no longer has the files that this page was about: please upload them again. Until then a sample is shown.")
         )
-    st.markdown(text(page.what))
->>>>>>> w8
     st.info(text("Try this: {attempt}", attempt=text(page.attempt)))
     _banner(text)
     return text

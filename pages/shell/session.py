@@ -6,11 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import streamlit as st
-<<<<<<< HEAD
 from streamlit.delta_generator import DeltaGenerator
-=======
 from streamlit.runtime.scriptrunner import get_script_run_ctx
->>>>>>> w8
 
 from inception_viz import images
 from inception_viz.images import Picture
@@ -39,13 +36,10 @@ class File:
 class Session:
     """One visitor's choices. `file` holds weights of their own; `pictures` are in the order of upload, `shown` is the one on show.
 
-<<<<<<< HEAD
     `page` is the one opened last; `asked` holds what the address asks of controls that have not been drawn yet,
     `said` what was written into it last (see `links`).
-=======
     `uploaded` says whether anything came from the visitor: the address then says so too, and if the server is started anew under an open page, the
     new session can tell that something is gone.
->>>>>>> w8
     """
 
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -111,17 +105,12 @@ def current() -> Session:
         session.language = asked
     elif new and (st.context.locale or "").startswith("ar"):
         session.language = "ar"
-<<<<<<< HEAD
-=======
     if new and OWN in st.query_params:
         session.choices["gone"] = True
     if session.uploaded and OWN not in st.query_params:
         st.query_params[OWN] = "1"
     elif not session.uploaded and OWN in st.query_params:
         del st.query_params[OWN]
-    if st.query_params.get("lang") != session.language:
-        st.query_params["lang"] = session.language
->>>>>>> w8
     return session
 
 
