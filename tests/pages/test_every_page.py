@@ -52,7 +52,8 @@ def test_a_page_draws_what_it_promises(visit: Visit, word: str, language: str) -
 @pytest.mark.parametrize("word", PAGES)
 def test_an_arabic_page_says_no_english_sentence(visit: Visit, word: str) -> None:
     at = visit(PAGES[word].path, "ar")
-    sentences = re.findall(r"(?:[A-Za-z]{2,}[ ,]+){3,}[A-Za-z]{2,}", told(at))
+    words = told(at).replace("Going Deeper with Convolutions", "")  # the paper's title stays as it is
+    sentences = re.findall(r"(?:[A-Za-z]{2,}[ ,]+){3,}[A-Za-z]{2,}", words)
     assert [s for s in sentences if "EPYC" not in s and "Intel" not in s and "Processor" not in s] == []
 
 
