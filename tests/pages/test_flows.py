@@ -26,7 +26,7 @@ def test_a_cluster_tells_what_it_is_made_of(visit: Visit, monkeypatch: pytest.Mo
     rows = at.dataframe[0].value
     values = [float(v) for v in rows[text("Value")]]
     assert values[-1] == pytest.approx(sum(values[:-1]), rel=1e-2)
-    assert float(re.findall(r"[+-][\d.e+]+", at.caption[-1].value)[0]) == pytest.approx(values[-1], rel=1e-3)
+    assert float(re.findall(r"[+-][\d.e+]+", at.main.caption[-1].value)[0]) == pytest.approx(values[-1], rel=1e-3)
     assert len(figures(at)) == 1
     assert at.error == []
 
