@@ -54,10 +54,10 @@ Array = np.ndarray
 class Setting:
     """A planted network: `layers` of connections between layers of `units`, `degree` children a unit, `density` of firing at the top."""
 
-    units: int = 300
-    degree: int = 8
+    units: int = 500
+    degree: int = 6
     layers: int = 2
-    density: float = 0.01
+    density: float = 0.003
     samples: int = 10_000
     weights: str = SIGNS
     wiring: str = REGULAR

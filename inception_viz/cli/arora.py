@@ -7,10 +7,10 @@ import math
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
-    parser.add_argument("--units", type=int, default=300, metavar="N", help="units a layer (default: 300)")
-    parser.add_argument("--degree", type=int, default=8, metavar="D", help="connections of a unit to the layer below (default: 8)")
+    parser.add_argument("--units", type=int, default=500, metavar="N", help="units a layer (default: 500)")
+    parser.add_argument("--degree", type=int, default=6, metavar="D", help="connections of a unit to the layer below (default: 6)")
     parser.add_argument("--layers", type=int, default=2, metavar="L", help="layers of connections (default: 2)")
-    parser.add_argument("--density", type=float, default=0.01, metavar="RHO", help="share of units that fire at the top (default: 0.01)")
+    parser.add_argument("--density", type=float, default=0.003, metavar="RHO", help="share of units that fire at the top (default: 0.003)")
     parser.add_argument("--samples", type=int, default=10_000, metavar="S", help="samples of the lowest layer (default: 10000)")
     parser.add_argument("--weights", default="signs", help="'signs' (plus or minus one, default) or 'uniform' (from -1 to 1)")
     parser.add_argument(

@@ -55,7 +55,7 @@ def side_by_side(shown: Neighbourhood, text: Text) -> go.Figure:
         for sign, dash, suffix in ((1, "solid", text("for")), (-1, "dot", text("against"))):
             width = 1 if colour == MISSING else 2
             line = {"color": colour, "width": width, "dash": dash}
-            label = text("{kind}, speaks {side}", kind=name, side=suffix)
+            label = text.isolated(text("{kind}, speaks {side}", kind=name, side=suffix))
             figure.add_scatter(**_lines(edges, sign, places), mode="lines", line=line, name=label, hoverinfo="skip", row=1, col=column)
     for column in (1, 2):
         for kind, units, symbol in (("parent", shown.parents, "square"), ("child", shown.children, "circle")):
@@ -74,7 +74,7 @@ def side_by_side(shown: Neighbourhood, text: Text) -> go.Figure:
 
 def agreement(found: Recovery, text: Text) -> go.Figure:
     """Precision and recall of positive and negative connections, layer by layer from the lowest up."""
-    names = [text("layer {n}", n=i + 1) for i in range(len(found.scores))]
+    names = [text.isolated(text("layer {n}", n=i + 1)) for i in range(len(found.scores))]
     bars = (
         (text("for: precision"), colours.BRANCH["1x1"], "", [s.positive_precision for s in found.scores]),
         (text("for: recall"), colours.BRANCH["1x1"], "/", [s.positive_recall for s in found.scores]),
@@ -86,7 +86,9 @@ def agreement(found: Recovery, text: Text) -> go.Figure:
         marker = {"color": colour, "pattern": {"shape": pattern}}
         figure.add_bar(x=names, y=values, name=name, marker=marker, hovertemplate="%{y:.1%}<extra></extra>")
     figure.update_yaxes(range=[0, 1], tickformat=".0%")
-    return colours.plain(figure, 330)
+    colours.plain(figure, 330)
+    colours.number_rows(figure, text.direction == "rtl")
+    return figure
 
 
 def border(found: Border, text: Text) -> go.Figure:

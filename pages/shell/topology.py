@@ -22,10 +22,10 @@ def setting(text: Text) -> Setting:
     """What the person turns."""
     first, second, third = st.columns(3)
     with first:
-        units = controls.choice("units", text("Units a layer"), {n: f"{n:,}" for n in UNITS}, 300)
-        density = controls.choice("density", text("Share that fires at the top"), {d: f"{d:.1%}" for d in DENSITIES}, 0.005)
+        units = controls.choice("units", text("Units a layer"), {n: f"{n:,}" for n in UNITS}, 500)
+        density = controls.choice("density", text("Share that fires at the top"), {d: f"{d:.1%}" for d in DENSITIES}, 0.003)
     with second:
-        degree = controls.number("degree", text("Connections of a unit"), 2, 16, 8)
+        degree = controls.number("degree", text("Connections of a unit"), 2, 16, 6)
         samples = controls.choice("samples", text("Samples"), {n: f"{n:,}" for n in SAMPLES}, 10_000)
     with third:
         layers = controls.number("layers", text("Layers of connections"), 1, 3, 2)
