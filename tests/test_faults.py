@@ -56,7 +56,7 @@ def test_an_analysis_on_a_full_disk_harms_no_older_one(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
         for name in ("analysis.json", "arrays.npz"):
             try:
-                analysis._replace(Path(sys.argv[1]) / name, bytes(5000))
+                analysis.replace(Path(sys.argv[1]) / name, bytes(5000))
             except OSError:
                 print("told")
     """
