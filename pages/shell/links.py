@@ -56,16 +56,23 @@ _copy = st.components.v2.component(
 
 
 @lru_cache(maxsize=1)
-def known() -> frozenset[str]:
-    """Every name that an address may hold: those of the view, and of all controls, read from the pages' own source."""
-    found = set(OF_THE_VIEW)
+def _names() -> tuple[frozenset[str], tuple[str, ...]]:
+    """Names of the view and of all controls, read from the pages' own source, and beginnings of those that end with what their options depend on."""
+    found, beginnings = set(OF_THE_VIEW), set()
     for path in PAGES.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            if isinstance(node, ast.Call) and node.args:
                 called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-                if called in CONTROLS and isinstance(node.args[0].value, str):
-                    found.add(node.args[0].value)
-    return frozenset(found)
+                first = node.args[0].values[0] if isinstance(node.args[0], ast.JoinedStr) else node.args[0]
+                if called in CONTROLS and isinstance(first, ast.Constant) and isinstance(first.value, str):
+                    (beginnings if first is not node.args[0] else found).add(first.value)
+    return frozenset(found), tuple(sorted(beginnings))
+
+
+def known(name: str) -> bool:
+    """Whether an address may hold this name."""
+    found, beginnings = _names()
+    return name in found or name.startswith(beginnings)
 
 
 def identity(value: object) -> str | None:
@@ -122,12 +129,12 @@ def _read(text: Text) -> None:
     """What the address asks for; what is not known in any page is told and dropped."""
     chosen = session.current()
     given = {k: v for k, v in st.query_params.items() if len(k) <= MOST_LETTERS}
-    strange = [name for name in given if name not in known()]
+    strange = [name for name in given if not known(name)]
     for name in strange:
         st.query_params.pop(name, None)
     if strange:
         _unknown(text, strange)
-    new = {name: value for name, value in given.items() if name in known() and chosen.said.get(name) != value}
+    new = {name: value for name, value in given.items() if known(name) and chosen.said.get(name) != value}
     chosen.asked |= {name: new[name][: MOST_LETTERS + 1] for name in list(new)[:MOST_NAMES]}
 
 

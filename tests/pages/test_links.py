@@ -55,7 +55,7 @@ def test_what_is_chosen_goes_into_the_address_and_another_visitor_sees_the_same(
 @pytest.mark.parametrize("word", list(frame.PAGES))
 def test_an_address_is_in_no_language_and_is_known_in_every_part(visit: Visit, word: str, language: str) -> None:
     at = visit(frame.PAGES[word].path, language)
-    assert set(at.query_params) <= links.known()
+    assert [name for name in at.query_params if not links.known(name)] == []
     assert not any(ARABIC.search(value) for value in address(at).values())
 
 
