@@ -107,6 +107,7 @@ def test_a_class_walks_through_the_lessons_and_on_to_the_real_page(visit: Visit,
         expect(page.get_by_role("button", name=text("Show what the network says"))).to_be_enabled()
         page.get_by_role("button", name=text("Show what the network says")).click()
         expect(page.locator(".st-key-reveal h3")).to_contain_text(re.compile(r"\d"))
+        settled(page)
         if lesson is not list(LESSONS.values())[-1]:
             page.get_by_role("button", name=text("Next step")).click()
     shown = PAGES[next(word for word in lesson.pages if word in PAGES)]
