@@ -13,6 +13,7 @@ It works while firing is sparse (density times degree small) and samples are man
 
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import combinations
 from time import perf_counter
@@ -39,10 +40,11 @@ SHARED = 0.65  # of a pair's covariance that three must share to have one parent
 NEARLY, SAME = 0.8, 0.67  # shares of a family from where on it is inside another, or the same
 ANSWERS, EVIDENCE = 0.65, 0.1  # how often a child answers its parent, and in which share of the parent's firings that must be seen
 NEEDED = 0.3  # share of a parent's firings in which nothing else may explain a child's
-ROUNDS = 2
+ROUNDS = 1
 AGREED = 3  # pairs that must propose a family at first
 RARE, LONELY = 0.15, 0.6  # of a parent's usual firing, from where on unexplained firing of several, or of one alone, has a cause
 HEARD = 0.95  # chance that a child fires when its parent does; the rest is spoken against
+THREADS = 2
 CHUNK, LEVELS = 5000, 12  # samples that are encoded at a time, and steps from the best explained parents to the barely explained
 DOUBT = -1.6  # log odds down to which a parent is taken: what fires must have a cause, and better ones have been taken before
 MISSED = 0.1  # chance that a child stays silent though a parent for it fires and nobody known speaks against it
@@ -247,10 +249,15 @@ def encode(
     prior = np.where(
         np.diff(positive.indptr) == 1, DOUBT + 0.01 - for_it[only], rare
     )  # the parent of one child is the cause of what is left at last
+
+    def part(start: int) -> Encoded:
+        return _encoded(firing[start : start + CHUNK], positive, negative, for_it, against_it, prior)
+
     parts = []
-    for start in range(0, firing.shape[0], CHUNK):
-        tick()
-        parts.append(_encoded(firing[start : start + CHUNK], positive, negative, for_it, against_it, prior))
+    with ThreadPoolExecutor(THREADS) as pool:
+        for done in pool.map(part, range(0, firing.shape[0], CHUNK)):
+            tick()
+            parts.append(done)
     sums = {name: sum((getattr(p, name) for p in parts[1:]), getattr(parts[0], name)) for name in ("needed", "chances", "answered")}
     return Encoded(sparse.vstack([part.firing for part in parts], format="csr"), **sums)
 

@@ -59,7 +59,7 @@ def main() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox", "--disable-gpu"])
         for word in arguments.pages:
-            context = browser.new_context(color_scheme=arguments.theme, viewport={"width": WIDTH, "height": HEIGHT})
+            context = browser.new_context(bypass_csp=True, color_scheme=arguments.theme, viewport={"width": WIDTH, "height": HEIGHT})
             page = context.new_page()
             page.set_default_timeout(PATIENCE)
             path = "" if word == "home" else word
