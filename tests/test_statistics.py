@@ -544,7 +544,7 @@ def test_another_tally_joins_the_run(network: Model, pictures: corpus.Corpus, fo
     read = [pictures.read(i) for i in range(len(pictures)) if "letter" not in pictures.entries[i].name]
     total = sum(float(network.input(images.decode(data)).sum()) for data in read)
     assert float(both.arrays["brightness/sum"]) == pytest.approx(total, rel=1e-4)
-    assert both.card["tallies"] == ["positions", "images", "classes", "brightness"]
+    assert both.card["tallies"] == ["positions", "images", "classes", "lags", "brightness"]
 
 
 # --- the command
