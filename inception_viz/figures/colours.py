@@ -67,6 +67,7 @@ def title_rows(figure: go.Figure, title: str, right_to_left: bool) -> None:
     figure.update_yaxes(title=title, automargin=not right_to_left)
     if right_to_left:
         figure.update_layout(margin_l=76)
+        figure.update_yaxes(title_standoff=46)  # or it would lie on the numbers
 
 
 def number_rows(figure: go.Figure, right_to_left: bool) -> None:

@@ -44,7 +44,7 @@ def widths(blocks: Mapping[str, Block], text: Text) -> go.Figure:
     for pattern, (name, block) in zip(PATTERNS, blocks.items(), strict=False):
         figure.add_bar(
             x=names, y=[getattr(block, width) for width in WIDTHS], name=name, text=[getattr(block, width) for width in WIDTHS], cliponaxis=False,
-            marker={"color": [colours.branch(NAMES[width][1]) for width in WIDTHS], "pattern": {"shape": pattern, "fgcolor": "white", "size": 6}},
+            marker={"color": [colours.branch(NAMES[width][1]) for width in WIDTHS], "pattern": {"shape": pattern, "fgcolor": colours.NEUTRAL, "fillmode": "overlay", "size": 6}},
             textposition="outside", hovertemplate="%{x}: %{y}<extra>" + name + "</extra>",
         )  # fmt: skip
     figure.update_layout(barmode="group", showlegend=True)
