@@ -120,6 +120,8 @@ def _bounded(table: Table) -> None:
     """Raise unless the blocks fit together and the whole can be afforded."""
     if len(table.blocks) > MAX_BLOCKS:
         raise WrongDescription(name="stages", found=str(len(table.blocks)), allowed=f"1 … {MAX_BLOCKS}")
+    if max(block.branches for block in table.blocks) < 2:
+        raise WrongDescription(name="one, three, five, pool", found="1", allowed="2 … 4")  # a chain, of which there is nothing to compare
     for block, inputs in zip(table.blocks, table.inputs(), strict=True):
         if not 1 <= block.outputs <= MAX_WIDTH:
             raise WrongDescription(name="one + three + five + pool", found=str(block.outputs), allowed=f"1 … {MAX_WIDTH}")

@@ -222,8 +222,8 @@ def _constructed(num_classes: int, transform_input: bool = False) -> nn.Module:
 def _constructed_like(shapes: Mapping[str, torch.Size]) -> nn.Module:
     try:
         table = table_of(shapes, constructed_table())
-        if table.colours != 3:
-            raise ValueError(table.colours)
+        if table.colours != 3 or max(block.branches for block in table.blocks) < 2:
+            raise ValueError("no blocks to look into")
         return Network(table)
     except ValueError:
         raise weights_files.NotWeights() from None

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inception_viz import descriptions, models
+from inception_viz import analysis, descriptions, images, models
 from inception_viz.descriptions import NetworkTooLarge, NotADescription, WrongDescription
 from inception_viz.errors import VisitorError
 from inception_viz.tables import Block, Table
@@ -48,6 +48,14 @@ def test_a_described_network_is_loaded_with_random_weights_the_same_every_time()
     assert named.class_name(4) == "e"
 
 
+def test_the_least_network_is_looked_into(chelsea: images.Picture) -> None:
+    """One channel a branch, one class, eight pixels: dull, and no reason to fall over."""
+    data = file(side=8, classes=1, stem=1, stages=[[{"one": 1, "pool": 1}], [{"one": 1, "three": 1}]])
+    found = analysis.analyze(models.load("googlenet", device="cpu", file=(data, "least.json")), chelsea)
+    assert [b.name for b in found.architecture.blocks] == ["3a", "4a"]
+    assert found.blocks["4a"].block.channels == 2
+
+
 NO_NETWORK = {
     "empty": b"",
     "no JSON": b"import os",
@@ -77,6 +85,7 @@ WRONG: dict[str, bytes] = {
     "text": row(one="4"),
     "groups that do not divide": row(groups_three=3),
     "channels alone that are not as many": row(groups_three=0),
+    "a chain": file(stages=[[{"three": 8}, {"three": 4}]]),
     "a block of nothing": row(one=0, three=0, five=0, pool=0),
     "a block that is too wide": row(one=3000, pool=3000),
     "no side": file(side=None),
@@ -86,9 +95,9 @@ WRONG: dict[str, bytes] = {
     "four colours": file(colours=4),
 }
 LARGE = {
-    "multiply-accumulates": file(side=512, stem_stride=1, stem_pool=False, stages=[[{"reduce_five": 30, "five": 30, "one": 1}] * 8]),
-    "weights": file(stages=[[{"three": 4000, "reduce_three": 2000}]], side=8),
-    "activations": file(side=512, stem_stride=1, stem_pool=False, stages=[[{"one": 200}]]),
+    "multiply-accumulates": file(side=512, stem_stride=1, stem_pool=False, stages=[[{"reduce_five": 30, "five": 30, "one": 1}] * 3]),
+    "weights": file(stages=[[{"three": 4000, "reduce_three": 2000, "one": 1}]], side=8),
+    "activations": file(side=512, stem_stride=1, stem_pool=False, stages=[[{"one": 200, "pool": 1}]]),
 }
 
 
