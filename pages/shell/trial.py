@@ -56,21 +56,20 @@ def table(text: Text, lines: list[Line]) -> None:
 
 
 def verdict(text: Text, found: Results) -> None:
-    """What may be said of every topology built from statistics: where it beats hand and random, and where it doesn't."""
+    """What may be said of every topology built from statistics, and of the controls: where it beats hand and random, and where it doesn't."""
     every = found.kinds()
     least = min(line.n for k in every for line in found.lines(*k))
     if least < library.SEEDS:
         st.warning(text("Only {n} of {all} seeds are in for some of the topologies: too few for a verdict.", n=least, all=library.SEEDS))
-    for name in (library.CONSTRUCTED, library.CLUSTERED, library.HALVED):
-        won = found.better(name)
-        tried = [k for k in every if found.accuracies(*k, name)]
-        if not tried:
-            continue
-        told = text(
-            "{topology}: better than hand-proportioned and than random widths, both intervals above zero, in {n} of {all} trials.",
-            topology=text(TOPOLOGIES[name]), n=len(won), all=len(tried),
-        )  # fmt: skip
-        (st.success if len(won) == len(tried) else st.info)(told)
+    lines = []
+    for name in (library.CONSTRUCTED, library.CLUSTERED, library.MERGED, library.HALVED, *library.LOTS):
+        if tried := [k for k in every if found.accuracies(*k, name)]:
+            told = text(
+                "{topology}: better than hand-proportioned and than random widths, both intervals above zero, in {n} of {all} trials.",
+                topology=text(TOPOLOGIES[name]), n=len(found.better(name)), all=len(tried),
+            )  # fmt: skip
+            lines.append(f"- {told}")
+    st.info("\n".join(lines))
 
 
 def control(text: Text, found: Results) -> None:
@@ -96,6 +95,10 @@ def control(text: Text, found: Results) -> None:
             worse=sum(d.high < 0 for d in every),
         )
     )
+    if any(d.low == d.high == 0 for d in every):
+        st.caption(
+            text("Exactly zero: both searches ended with the same network, one whose widths and groups come from no statistics at all.")
+        )
     st.caption(text("Each search was made once: the intervals are over seeds of training, not over searches."))
 
 
