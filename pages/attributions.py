@@ -22,7 +22,7 @@ with right:
 st.caption(text(library.METHODS[method].explained))
 block = analysis.blocks[name]
 found = results.clustered(
-    text, analysis.key, name, block.correlation, *controls.method_and_count(text, int((~block.correlation.constant).sum()))
+    text, analysis.without_target, name, block.correlation, *controls.method_and_count(text, int((~block.correlation.constant).sum()))
 )
 given = results.attribution(text, analysis, name, method, found.labels)
 

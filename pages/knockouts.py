@@ -19,7 +19,7 @@ with middle:
 with right:
     draws = controls.choice("controls", text("Random sets a cluster"), {n: str(n) for n in (20, 99)})
 similar = analysis.blocks[name].correlation
-found = results.clustered(text, analysis.key, name, similar, *controls.method_and_count(text, int((~similar.constant).sum())))
+found = results.clustered(text, analysis.without_target, name, similar, *controls.method_and_count(text, int((~similar.constant).sum())))
 outcome = evidence.knocked_out(text, analysis, name, found, baseline, draws)
 
 told.knockout_facts(text, analysis, outcome, evidence.pictures(text))
