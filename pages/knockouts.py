@@ -35,6 +35,6 @@ with alone:
 told.knockout_table(text, outcome)
 
 st.subheader(text("Two clusters at once"), anchor=False)
-if st.toggle(text("Take out every pair of clusters (slow)")):
+if controls.switch("pairs", text("Take out every pair of clusters (slow)")):
     frame.show(drawing.pairs(evidence.interactions(text, analysis, name, found, baseline), text), f"knockouts-pairs-{name}")
     told.pairs(text)

@@ -60,7 +60,7 @@ def block(text: Text, analysis: Analysis, name: str, labels: np.ndarray, method:
     found = evidence.checked(text, analysis, name, labels, method)
     pieces = text("Clusters go one by one (n = {n}), set to zero", n=int(labels.max(initial=-1)) + 1)
     _shown(text, method, found, pieces, f"attributions-check-{name}")
-    if st.toggle(text("Check every method (slow)"), key="check every method"):
+    if controls.switch("check every", text("Check every method (slow)")):
         rows = []
         for other in library.METHODS:
             tried = evidence.checked(text, analysis, name, labels, other)
@@ -75,7 +75,7 @@ def _row(text: Text, method: str, found: Check) -> dict[str, str]:
 
 def pixels(text: Text, analysis: Analysis, method: str) -> None:
     """The check of one pixel map, on request."""
-    if st.toggle(text("Check the pixel map too (slow)"), key="check pixels"):
+    if controls.switch("check pixels", text("Check the pixel map too (slow)")):
         found = evidence.checked_pixels(text, analysis, method)
         pieces = text("Places go one by one (n = {n}), set to the mean colour", n=library.GRID**2)
         _shown(text, method, found, pieces, "attributions-check-pixels")
