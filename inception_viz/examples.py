@@ -354,6 +354,7 @@ def of_pictures(
     side = model.weights.preprocessing.crop
     card = {
         "most": MOST,
+        "pictures": len(pictures),
         "side": side,
         "clusters": dict(how or {}),
         "folders": [],

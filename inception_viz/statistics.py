@@ -441,8 +441,8 @@ def clusterings(found: Statistics, method: str = clusters.DEFAULT, count: int | 
 
 
 def second_pass(run: Run, labels: Mapping[str, np.ndarray]) -> Run:
-    """The run over the same pictures that gathers the best examples of all channels and of the clusters `labels`, and nothing else."""
-    return Run(run.model, run.whole, run.plan, [Examples(labels)], standard=())
+    """The run over the same pictures that gathers the best examples of the channels and clusters `labels` (C,) of the blocks named, and nothing else."""
+    return Run(run.model, run.whole, run.plan, [Examples(labels, blocks=tuple(labels))], standard=())
 
 
 def gather_examples(
@@ -454,7 +454,12 @@ def gather_examples(
     """
     found = yield from gather(run, checkpoint, state, engine)
     arrays = {name.removeprefix("examples/"): array for name, array in found.arrays.items()}
-    steps = best.collected(arrays, _told_of(run, how), lambda number: images.shown_name(run.corpus.entries[number].name), run.view)
+    steps = best.collected(
+        arrays,
+        _told_of(run, arrays, len(run.corpus) - len(found.card["unreadable"]), how),
+        lambda number: images.shown_name(run.corpus.entries[number].name),
+        run.view,
+    )
     while True:
         try:
             next(steps)
@@ -464,12 +469,13 @@ def gather_examples(
             return collection
 
 
-def _told_of(run: Run, how: Mapping[str, object]) -> dict:
+def _told_of(run: Run, arrays: Arrays, pictures: int, how: Mapping[str, object]) -> dict:
     return {
         "most": best.MOST,
+        "pictures": pictures,
         "side": run.model.weights.preprocessing.crop,
         "clusters": dict(how),
-        "fields": best.fields(run.setting.blocks),
+        "fields": best.fields([block for block in run.setting.blocks if f"{block.name}/labels" in arrays]),
         "folders": run.class_list("en") if run.plan.classes == FOLDER else [],
         "class_names": best.names_of(run.model),
     }

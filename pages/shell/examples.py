@@ -8,19 +8,22 @@ import streamlit as st
 
 from inception_viz import examples as library
 from inception_viz import images
+from inception_viz import statistics as numbers
 from inception_viz.analysis import Analysis
+from inception_viz.architecture import Block
 from inception_viz.clusters import Clusters
 from inception_viz.engine.local import Progress
 from inception_viz.examples import Collection, Example
 from inception_viz.figures import examples as drawing
 from inception_viz.images import Picture
 from inception_viz.models import Model
+from inception_viz.statistics import Statistics
 from inception_viz.text import Text, message
-from pages.shell import controls, results, session
+from pages.shell import controls, results, session, statistics
 
 FEWEST = 2  # pictures among which there is a best
 ACROSS = 3
-NOWHERE, OWN, SAMPLES = "nowhere", "own", "samples"
+NOWHERE, OWN, SAMPLES, RUN, KEPT = "nowhere", "own", "samples", "run", "kept"
 TITLES: Mapping[str, str] = {
     library.EXCITES: message("What excites it most"),
     library.GIVES: message("Where it gives most to the class"),
@@ -32,6 +35,10 @@ NOTHING: Mapping[str, str] = {
 EMPTY = message(
     "Choose where to look. Upload several pictures on the first page to look among your own, or open a folder or a zip on the Statistics page."
 )
+COST = message(
+    "A second pass over the same pictures, forward and backward, keeps for every channel and every cluster the pictures and patches that excite it "
+    "most and those where it gives most to the class. It takes about three times as long as the statistics and can be stopped."
+)
 EXPLAINED = message(
     "Left the patch, right where it lies: all that the position with the highest value can have seen (its receptive field). "
     "A cluster's activation is the mean of its channels. What it gives is activation x gradient, summed over positions."
@@ -39,12 +46,18 @@ EXPLAINED = message(
 
 
 def _among(text: Text) -> dict[str, str]:
-    """Where one may look: nowhere yet, among the visitor's own pictures if there are several, among the samples."""
+    """Where one may look: nowhere yet, the visitor's own pictures if there are several, the samples, what the Statistics page has."""
     own, samples = len(session.current().pictures), len(images.samples())
     offered = {NOWHERE: text("nowhere yet")}
     if own >= FEWEST:
         offered[OWN] = text("the {n} pictures at hand", n=own)
-    return offered | {SAMPLES: text("the {n} sample pictures", n=samples)}
+    offered[SAMPLES] = text("the {n} sample pictures", n=samples)
+    run = statistics.run_on_show(text)
+    if run is not None and session.current().choices.get("statistics corpus"):
+        offered[RUN] = text("the {n} files of the Statistics page", n=len(run.corpus))
+    if _kept(text) is not None:
+        offered[KEPT] = text("what the Statistics page has collected")
+    return offered
 
 
 def _pictures(among: str) -> list[Picture]:
@@ -103,29 +116,98 @@ def _unit(text: Text, analysis: Analysis, block: str, members: np.ndarray, clust
     """The whole cluster (None), or one of its channels, the strongest first."""
     described = analysis.blocks[block]
     strongest = members[np.argsort(-described.activation[members].mean((1, 2)), kind="stable")]
-    branches = described.block.branches
-    told: dict[int | None, str] = {None: text("cluster {n}", n=cluster + 1)}
-    for channel in strongest.tolist():
-        told[channel] = text("channel {n} ({branch})", n=channel, branch=branches[described.block.branch_of[channel]].name)
+    told: dict[int | None, str] = {None: text("cluster {n}", n=cluster + 1)} | {
+        c: _channel(text, described.block, c) for c in strongest.tolist()
+    }
     return controls.choice(f"example {block} {cluster}", text("What is excited"), told)
 
 
+def _channel(text: Text, block: Block, channel: int) -> str:
+    return text("channel {n} ({branch})", n=channel, branch=block.branches[block.branch_of[channel]].name)
+
+
 def section(text: Text, analysis: Analysis, block: str, found: Clusters, cluster: int) -> None:
-    """On the Clusters page: the best examples of the chosen cluster, or of one of its channels."""
+    """On the Clusters page: the best examples of the chosen cluster, or of one of its channels, among pictures of the visitor's choice."""
     st.subheader(text("Pictures that excite it most"), anchor=False)
     among = controls.one_of("among", text("Look among"), _among(text))
     if among == NOWHERE:
         st.info(text(EMPTY))
-        return
-    pictures = _pictures(among)
-    gathered = _gathered(text, block, found, pictures)
-    channel = _unit(text, analysis, block, found.members(cluster), cluster)
-    of, index = (library.CLUSTERS, cluster) if channel is None else (library.CHANNELS, channel)
+    elif among == KEPT and (kept := _kept(text)) is not None:
+        _of_collection(text, kept, analysis.blocks[block].block)
+    else:
+        gathered = _over_run(text, block, found) if among == RUN else _gathered(text, block, found, _pictures(among))
+        channel = _unit(text, analysis, block, found.members(cluster), cluster)
+        grids(text, gathered, block, *((library.CLUSTERS, cluster) if channel is None else (library.CHANNELS, channel)))
+
+
+def _over_run(text: Text, block: str, found: Clusters) -> Collection:
+    """The best examples over the Statistics page's pictures, for the clusters on show here."""
+    run = statistics.run_on_show(text)
+    assert run is not None
+    return statistics.collect(text, run, {block: found.labels}, {"method": found.method, "definition": found.definition})
+
+
+def grids(text: Text, gathered: Collection, block: str, of: str, index: int) -> None:
+    """Both grids of a channel or cluster, and of what they are."""
     for kind in library.KINDS:
         grid(text, library.examples(gathered, block, of, index, kind, text.language), kind)
-    told(text, len(pictures))
+    st.caption(text.plural("The best of {n} picture.", "The best of {n} pictures.", gathered.card["pictures"]) + " " + text(EXPLAINED))
 
 
-def told(text: Text, pictures: int) -> None:
-    """Of how many pictures these are the best, and what a patch is."""
-    st.caption(text("n = {n} pictures.", n=pictures) + " " + text(EXPLAINED))
+def _of_collection(text: Text, gathered: Collection, block: Block) -> None:
+    """Best examples with clusters of their own, of which one, or any channel, is chosen here."""
+    labels = gathered.labels(block.name)
+    clusters = range(0 if labels is None else int(labels.max()) + 1)
+    sizes = np.bincount(labels[labels >= 0]) if labels is not None else []
+    told = {f"k{k}": text.plural("cluster {k}: {n} channel", "cluster {k}: {n} channels", int(sizes[k]), k=k + 1) for k in clusters}
+    told |= {f"c{c}": _channel(text, block, c) for c in range(block.channels)}
+    chosen = controls.choice(f"best {block.name}", text("Cluster or channel"), told)
+    st.caption(text("The clusters that the whole folder has in this block, by {method}.", method=text(gathered.card["clusters"]["method"])))
+    grids(text, gathered, block.name, library.CLUSTERS if chosen[0] == "k" else library.CHANNELS, int(chosen[1:]))
+
+
+@st.cache_resource(show_spinner=False)
+def _store() -> statistics.Kept:
+    return statistics.Kept()
+
+
+def _keep(found: Statistics, gathered: Collection) -> None:
+    """What the Statistics page shows is there on the Clusters page too."""
+    _store().put(gathered.sha256, (found.card["model"]["weights_sha256"], gathered))
+    session.current().choices["examples kept"] = gathered.sha256
+
+
+def _kept(text: Text) -> Collection | None:
+    """What the Statistics page has collected or opened, if it is of the network on show."""
+    kept = _store().get(session.current().choices.get("examples kept"))
+    if not isinstance(kept, tuple) or kept[0] != results.model(text).weights.sha256:
+        return None
+    return kept[1]
+
+
+def _ask(wanted: tuple) -> None:
+    session.current().choices["examples wanted"] = wanted
+
+
+def over_statistics(text: Text, found: Statistics, block: Block, method: str, count: int | None) -> Statistics:
+    """On the Statistics page: the best examples of the whole folder, on request; returns the statistics with them, if they are there."""
+    st.subheader(text("Best examples"), anchor=False)
+    run, wanted = statistics.run_on_show(text), (found.sha256, method, count)
+    gathered = found.examples
+    if run is not None:
+        if session.current().choices.get("examples wanted") != wanted:
+            st.info(text(COST))
+            st.button(text("Collect the best examples"), on_click=_ask, args=(wanted,))
+            return found
+        gathered = statistics.collect(text, run, statistics.clusterings(found, method, count), {"method": method, "count": count})
+    if gathered is None or block.name not in gathered.blocks:
+        st.info(text("This file holds no best examples. A run with --examples keeps them, and so does this page."))
+        return found
+    _keep(found, gathered)
+    _of_collection(text, gathered, block)
+    return found if run is None else _joined(found.sha256, gathered.sha256, found, gathered)
+
+
+@st.cache_resource(show_spinner=False, max_entries=statistics.KEPT)
+def _joined(digest: str, of_examples: str, _found: Statistics, _gathered: Collection) -> Statistics:
+    return numbers.with_examples(_found, _gathered)
