@@ -58,6 +58,10 @@ class Field:
         top, bottom, left, right = (min(max(place, 0), side) for place in places)
         return top, bottom, left, right
 
+    def centre(self, row: int, column: int) -> tuple[float, float]:
+        """The middle of the field of a position, in pixels from the top and from the left."""
+        return (self.top + self.bottom) / 2 + row * self.down, (self.left + self.right) / 2 + column * self.across
+
     def with_all(self, others: Iterable["Field"]) -> "Field":
         """The smallest field that holds this one and the others, of equal steps."""
         all_ = (self, *others)

@@ -181,6 +181,11 @@ class Collection:
         """The best examples of every channel or cluster of a block."""
         return Best(*(self.arrays[f"{block}/{of}/{kind}/{part}"] for part in PARTS))
 
+    def channels(self, block: str) -> int:
+        """How many channels of a block have examples; 0 for a block that is not here."""
+        found = self.arrays.get(f"{block}/{CHANNELS}/{EXCITES}/value")
+        return 0 if found is None else len(found)
+
     def labels(self, block: str) -> np.ndarray | None:
         """The clusters of a block's channels, `(C,)`; None where none were given."""
         return self.arrays.get(f"{block}/labels")
@@ -221,7 +226,8 @@ class Collection:
 class Example:
     """One example to show: its value, the picture's name and place in the corpus, its class by folder and the likeliest one ("" where there is none).
 
-    `view` is what the network saw, `(s, s, 3)`, or None; `box` the receptive field on it, top, bottom, left, right, in shares of its side.
+    `view` is what the network saw, `(s, s, 3)`, or None; `box` the receptive field on it, top, bottom, left, right, and `centre` the middle of the field
+    before it was cut to the picture, row and column, all in shares of its side.
     """
 
     value: float
@@ -231,6 +237,7 @@ class Example:
     target: str
     view: np.ndarray | None
     box: tuple[float, float, float, float]
+    centre: tuple[float, float]
 
     @property
     def patch(self) -> np.ndarray | None:
@@ -259,7 +266,9 @@ def examples(found: Collection, block: str, of: str, index: int, kind: str, lang
     shown = []
     for place in np.flatnonzero(best.value[index] > 0):
         number, label = int(best.number[index, place]), int(best.label[index, place])
-        top, bottom, left, right = field.at(int(best.row[index, place]), int(best.column[index, place]), side)
+        row, column = int(best.row[index, place]), int(best.column[index, place])
+        top, bottom, left, right = field.at(row, column, side)
+        centre = field.centre(row, column)
         shown.append(
             Example(
                 float(best.value[index, place]),
@@ -269,6 +278,7 @@ def examples(found: Collection, block: str, of: str, index: int, kind: str, lang
                 class_name(found, int(best.target[index, place]), language),
                 found.view(number),
                 (top / side, bottom / side, left / side, right / side),
+                (min(max(centre[0] / side, 0.0), 1.0), min(max(centre[1] / side, 0.0), 1.0)),
             )
         )
     return shown
@@ -388,19 +398,40 @@ def _check_table(found: Collection, name: str, part: str) -> None:
         raise ValueError("pictures that are not there")
 
 
+def _check_card(card: Mapping) -> None:
+    names, folders = card["class_names"], card["folders"]
+    words = [*folders, *(name for listed in names.values() for name in listed)]
+    sizes = {len(listed) for listed in names.values()}
+    numbers = [card["most"], card["side"], card["pictures"]]
+    if not names["en"] or len(sizes) != 1 or not all(isinstance(word, str) for word in words) or not isinstance(card["clusters"], dict):
+        raise ValueError("words that are none")
+    if not all(isinstance(n, int) for n in numbers) or not (1 <= card["most"] <= MOST and 1 <= card["side"] <= MOST_SIDE):
+        raise ValueError("numbers that make no sense")
+
+
+def _check_fields(told: Sequence, block: Block) -> None:
+    """Fields of all channels, each of six whole numbers of a size that a picture could have."""
+    starts, stops = [start for start, _, _ in told], [stop for _, stop, _ in told]
+    if starts != [0, *stops[:-1]] or stops[-1] != block.channels:
+        raise ValueError("fields that do not make a block")
+    for numbers in (numbers for _, _, numbers in told):
+        top, bottom, left, right, down, across = numbers
+        if (
+            not all(isinstance(n, int) and abs(n) <= 100 * MOST_SIDE for n in numbers)
+            or top >= bottom
+            or left >= right
+            or min(down, across) < 1
+        ):
+            raise ValueError("no receptive field")
+
+
 def check(found: Collection, blocks: Sequence[Block]) -> None:
     """Raise ValueError, KeyError or TypeError unless every array fits the card and the blocks: a file may come from anybody."""
     card, known = found.card, {block.name: block for block in blocks}
-    if (
-        not 1 <= card["most"] <= MOST
-        or not 1 <= card["side"] <= MOST_SIDE
-        or not all(isinstance(n, str) for n in card["class_names"]["en"])
-    ):
-        raise ValueError("a card that makes no sense")
+    _check_card(card)
     for name in found.blocks:
         block, labels = known[name], found.labels(name)
-        if not card["fields"][name] or not all(len(numbers) == 6 for _, _, numbers in card["fields"][name]):
-            raise ValueError("no receptive field")
+        _check_fields(card["fields"][name], block)
         if labels is not None and (labels.shape != (block.channels,) or labels.min() < -1 or labels.max() >= block.channels):
             raise ValueError("clusters of other channels")
         counts = {CHANNELS: block.channels} | ({} if labels is None else {CLUSTERS: int(labels.max()) + 1})
@@ -412,6 +443,8 @@ def check(found: Collection, blocks: Sequence[Block]) -> None:
 
 
 def _check_best(best: Best, count: int, block: Block, card: Mapping) -> None:
+    if best.value.ndim != 2:
+        raise ValueError("no table")
     shape = (count, best.value.shape[1])
     limits = {"number": 2**31, "row": block.height, "column": block.width, "target": len(card["class_names"]["en"])}
     limits["label"] = len(card["folders"]) or 2**31

@@ -385,6 +385,12 @@ class Checkpoint:
             raise OtherRun(name=self.path.name)
         return state
 
+    def done(self) -> int:
+        """How many files were done, as far as the newest state tells; whatever run it is of."""
+        with contextlib.suppress(sealed.NotWhole, OSError, KeyError, TypeError, ValueError):
+            return int(sealed.read(self.path, self.path.name, MAX_RESULT)[1]["done"])
+        return 0
+
     def exists(self) -> bool:
         """Whether there is anything to go on with."""
         return self.path.exists() or self.before.exists()
@@ -484,8 +490,11 @@ def _told_of(run: Run, arrays: Arrays, pictures: int, how: Mapping[str, object])
 def with_examples(found: Statistics, collection: Collection) -> Statistics:
     """The same statistics with the best examples of the same pictures, to be saved together."""
     mine = {name: array for name, array in found.arrays.items() if not name.startswith("examples/")}
+    card = {
+        key: value for key, value in found.card.items() if key not in ("sha256", "examples")
+    }  # a loaded card has the checksum of what was
     return Statistics(
-        {**mine, **{f"examples/{name}": a for name, a in collection.arrays.items()}}, {**found.card, "examples": dict(collection.card)}
+        mine | {f"examples/{name}": array for name, array in collection.arrays.items()}, card | {"examples": dict(collection.card)}
     )
 
 

@@ -1,5 +1,8 @@
 """The best examples are those that one would find with everything in memory at once, whatever the batches, their order, or who merged them."""
 
+import dataclasses
+import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +16,14 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from inception_viz import analysis, corpus, examples, images, models, sealed, statistics, tallies
 from inception_viz.activations import capture
 from inception_viz.architecture import Block, Branch, describe, describe_network
-from inception_viz.examples import CHANNELS, CLUSTERS, EXCITES, GIVES, Collection, Examples
+from inception_viz.cli import given as asked
+from inception_viz.examples import CHANNELS, CLUSTERS, EXCITES, GIVES, Collection, Example, Examples
+from inception_viz.figures import examples as drawing
 from inception_viz.models import Model
 from inception_viz.statistics import Run, Statistics
 from inception_viz.tallies import Seen, Setting
-from tests.test_statistics import PLAN, cut, files, finish, small
+from tests.test_corpus import spread
+from tests.test_statistics import PLAN, command, cut, files, finish, small
 
 BLOCK = Block("x", "x.cat", 5, 3, 4, (Branch("1x1", 0, 2), Branch("pool", 2, 5)), "y")
 SETTING = Setting((BLOCK,), torch.device("cpu"), 3)
@@ -69,12 +75,12 @@ def gathered(all_: tuple, parts: list[np.ndarray], most: int = 4) -> dict[str, n
 def test_the_best_are_those_of_everything_at_once() -> None:
     activation, gradient, logits = all_ = drawn(30)
     found = gathered(all_, [np.arange(0, 13), np.arange(13, 30)])
-    given_ = activation * gradient
+    what_it_gives = activation * gradient
     for name, maps, by_sum in (
         (f"x/{CHANNELS}/{EXCITES}", activation, False),
-        (f"x/{CHANNELS}/{GIVES}", given_, True),
+        (f"x/{CHANNELS}/{GIVES}", what_it_gives, True),
         (f"x/{CLUSTERS}/{EXCITES}", clustered(activation, True), False),
-        (f"x/{CLUSTERS}/{GIVES}", clustered(given_, False), True),
+        (f"x/{CLUSTERS}/{GIVES}", clustered(what_it_gives, False), True),
     ):
         assert listed(found, name) == naive(maps, by_sum, 4)
     best = {part: found[f"x/{CHANNELS}/{GIVES}/{part}"] for part in ("number", "target", "label")}
@@ -239,3 +245,135 @@ def test_statistics_with_examples_are_the_same_when_loaded(first: tuple[Run, Sta
     assert shown[0].view is not None
     assert shown[0].view.shape == (32, 32, 3)
     assert shown[0].patch is not None
+
+
+def test_files_whose_examples_contradict_themselves_are_refused(first: tuple[Run, Statistics], collection: Collection) -> None:
+    card, arrays = collection.card, collection.arrays
+    value, number = "4a/channels/excites/value", "4a/clusters/gives/target"
+    fields = json.loads(json.dumps(card["fields"]))
+    fields["4a"][0][2][1] = -500
+    for told, changed in (
+        ({"fields": {**card["fields"], "9z": card["fields"]["4a"]}}, {}),
+        ({"fields": fields}, {}),
+        ({"side": 0}, {}),
+        ({"most": 1000}, {}),
+        ({"class_names": {"en": [1]}}, {}),
+        ({"folders": ["a"]}, {}),
+        ({"clusters": "<b>"}, {}),
+        ({}, {value: arrays[value][:-1]}),
+        ({}, {value: arrays[value][:, 0]}),
+        ({}, {value: arrays[value].astype(np.float64)}),
+        ({}, {number: arrays[number] + 5}),
+        ({}, {"4a/labels": arrays["4a/labels"] + 999}),
+        ({}, {"small/end": arrays["small/end"] + 1}),
+        ({}, {"small/end": arrays["small/end"][::-1].copy()}),
+        ({}, {"pictures/number": arrays["pictures/number"][::-1].copy()}),
+    ):
+        spoilt = statistics.with_examples(first[1], Collection({**arrays, **changed}, {**card, **told}))
+        with pytest.raises(sealed.NotWhole):
+            statistics.load(sealed.packed(spoilt.arrays, spoilt.card), "x.npz")
+    missing = {name: array for name, array in arrays.items() if name != value}
+    spoilt = statistics.with_examples(first[1], Collection(missing, card))
+    with pytest.raises(sealed.NotWhole):
+        statistics.load(sealed.packed(spoilt.arrays, spoilt.card), "x.npz")
+
+
+def test_a_copy_that_is_no_picture_is_none(collection: Collection) -> None:
+    bytes_ = np.zeros_like(collection.arrays["small/data"])
+    number = int(collection.arrays["small/number"][0])
+    assert Collection({**collection.arrays, "small/data": bytes_}, collection.card).view(number) is None
+    assert collection.view(number) is not None
+    assert collection.view(10_000) is None
+
+
+def test_few_copies_are_of_what_clusters_show_first(collection: Collection) -> None:
+    numbers, copied = examples.worth_keeping(collection.arrays, 3)
+    assert len(copied) == 3
+    assert (np.diff(copied) > 0).all()
+    assert set(copied) <= set(numbers)
+    of_clusters = {int(n) for name, a in collection.arrays.items() if name.endswith("/number") and "/clusters/" in name for n in a.ravel()}
+    assert set(copied.tolist()) <= of_clusters
+
+
+def test_a_channel_that_never_fires_has_no_examples() -> None:
+    activation, gradient, logits = drawn(6)
+    activation[:, 1] = 0
+    names = [f"{i}.png" for i in range(6)]
+    arrays = gathered((activation, gradient, logits), [np.arange(6)])
+    card = {"most": 4, "side": 16, "fields": {"x": [[0, 5, [0, 4, 0, 4, 4, 4]]]}, "folders": [], "class_names": {"en": ["a", "b", "c"]}}
+    found = finish(examples.collected(arrays, card, names.__getitem__, lambda number: None))
+    assert examples.examples(found, "x", CHANNELS, 1, EXCITES) == []
+    shown = examples.examples(found, "x", CHANNELS, 0, EXCITES)
+    assert [e.view for e in shown] == [None] * len(shown)
+    assert shown[0].name == names[shown[0].number]
+    assert all(e.value > 0 for e in examples.examples(found, "x", CHANNELS, 0, GIVES))
+
+
+def test_a_tile_holds_the_patch_and_marks_it_on_the_view() -> None:
+    view = np.arange(64 * 64 * 3, dtype=np.uint32).reshape(64, 64, 3).astype(np.uint8)
+    one = Example(1.0, "a.png", 0, "", "cat", view, (0.25, 0.75, 0.5, 1.0), (0.5, 0.75))
+    assert one.patch is not None
+    assert np.array_equal(one.patch, view[16:48, 32:64])
+    tile = drawing.tile(one)
+    assert tile is not None
+    side = drawing.SIDE
+    assert tile.shape == (side, 2 * side + drawing.GAP, 4)
+    right = tile[:, side + drawing.GAP :]
+    assert tuple(right[side // 4, side // 2, :3]) == drawing.OUTLINE
+    whole = drawing.tile(dataclasses.replace(one, box=(0.0, 1.0, 0.0, 1.0)))
+    assert whole is not None
+    assert (whole[:, side + drawing.GAP :, :3] == drawing.OUTLINE).all(2).any()
+    assert drawing.tile(dataclasses.replace(one, view=None)) is None
+
+
+# --- the command
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return spread(tmp_path_factory.mktemp("pictures"), dict([*files(9), ("b/letter.png", b"Dear Sir")]))
+
+
+@pytest.fixture
+def _small_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asked, "model", lambda arguments: small())
+
+
+@pytest.mark.usefixtures("_small_network")
+@pytest.mark.parametrize("writes", [2, 3, 4, 5])
+def test_the_command_keeps_examples_and_goes_on_where_it_was_cut(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    assert command(folder, tmp_path / "whole.npz", "--examples") == 0
+    whole = statistics.load(tmp_path / "whole.npz", "whole.npz")
+    assert whole.examples is not None
+    assert set(whole.examples.blocks) == {"3a", "3b", "4a"}
+    real, left = sealed.write, [writes]
+
+    def dies(path: Path, arrays: sealed.Arrays, card: dict, keep: Path | None = None) -> None:
+        real(path, arrays, card, keep)
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sealed, "write", dies)
+        assert command(folder, tmp_path / "s.npz", "--examples", "--checkpoint-seconds", "0") == 130
+    if (tmp_path / "s.npz.examples.unfinished").exists():
+        capsys.readouterr()
+        assert command(folder, tmp_path / "s.npz", "--examples") == 2
+        assert "s.npz.examples.unfinished” holds an unfinished run of 4 of 10 files" in capsys.readouterr().err
+    assert command(folder, tmp_path / "s.npz", "--examples", "--resume") == 0
+    assert (tmp_path / "s.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+    assert sorted(os.listdir(tmp_path)) == ["s.json", "s.npz", "whole.json", "whole.npz"]
+
+
+@pytest.mark.usefixtures("_small_network")
+def test_examples_are_added_to_statistics_that_are_there(folder: Path, tmp_path: Path) -> None:
+    assert command(folder, tmp_path / "s.npz") == 0
+    plain = statistics.load(tmp_path / "s.npz", "s.npz")
+    assert plain.examples is None
+    assert command(folder, tmp_path / "s.npz", "--examples", "--resume") == 0
+    both = statistics.load(tmp_path / "s.npz", "s.npz")
+    assert both.examples is not None
+    assert all(np.array_equal(both.arrays[name], array) for name, array in plain.arrays.items())

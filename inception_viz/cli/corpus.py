@@ -68,11 +68,13 @@ def run(arguments: argparse.Namespace) -> None:
     by = arguments.classes if arguments.classes != "auto" else statistics.usual_classes(pictures)
     plan = statistics.Plan(arguments.batch, arguments.shard, by, arguments.sample, arguments.seed)
     job = statistics.Run(given.model(arguments), pictures, plan)
+    if arguments.examples and not arguments.resume:
+        _refuse_cut(arguments, job)
     found = _statistics(arguments, job)
     if arguments.examples:
         found = statistics.with_examples(found, _examples(arguments, job, found))
         statistics.save(found, arguments.out)
-        _checkpoint(arguments, statistics.second_pass(job, {}), EXAMPLES).remove()
+        _checkpoint(arguments, job, EXAMPLES).remove()
     for left_out in statistics.unreadable(found.card):
         print(f"left out: {left_out.name}: {left_out.error}", file=sys.stderr)
     print(f"{arguments.out}: {found.pictures} pictures, {len(found.card['unreadable'])} files left out")
@@ -82,6 +84,15 @@ def _checkpoint(arguments: argparse.Namespace, job: "Run", ending: str) -> "Chec
     from inception_viz import statistics
 
     return statistics.Checkpoint(arguments.out.with_name(arguments.out.name + ending), job, arguments.checkpoint_seconds)
+
+
+def _refuse_cut(arguments: argparse.Namespace, job: "Run") -> None:
+    """Before the first pass begins anew, ask what to do with a second one that was cut. Raises Unfinished."""
+    from inception_viz import statistics
+
+    checkpoint = _checkpoint(arguments, job, EXAMPLES)
+    if checkpoint.exists():
+        raise statistics.Unfinished(name=checkpoint.path.name, done=checkpoint.done(), total=len(job.corpus))
 
 
 def _begun(arguments: argparse.Namespace, checkpoint: "Checkpoint", total: int) -> "State":

@@ -5,10 +5,9 @@ from PIL import Image
 
 from inception_viz.examples import Example, pixels
 
-SIDE, GAP, EDGE = 192, 8, 3
+SIDE, GAP, EDGE, RING = 192, 8, 3, 12
 OUTLINE = (255, 176, 0)
 DIMMED = 0.45  # of the brightness, outside the patch
-Box = tuple[float, float, float, float]
 
 
 def _fitted(picture: np.ndarray, side: int) -> np.ndarray:
@@ -23,28 +22,34 @@ def _fitted(picture: np.ndarray, side: int) -> np.ndarray:
     return square
 
 
-def marked(view: np.ndarray, box: Box, side: int = SIDE) -> np.ndarray:
-    """A view with what lies outside the box dimmed and the box outlined, `(side, side, 4)` uint8; the view alone where the box is all of it."""
+def _ringed(drawn: np.ndarray, centre: tuple[float, float]) -> None:
+    """A ring around a place, for where the patch is all of the picture, its middle is all that tells one position from another."""
+    side = len(drawn)
+    middle = [min(max(share * side, RING), side - 1 - RING) for share in centre]
+    rows, columns = np.ogrid[:side, :side]
+    distance = np.hypot(rows - middle[0], columns - middle[1])
+    drawn[np.abs(distance - RING + EDGE) < EDGE, :3] = 0
+    drawn[np.abs(distance - RING + EDGE) < EDGE / 2, :3] = OUTLINE
+
+
+def marked(example: Example, view: np.ndarray, side: int = SIDE) -> np.ndarray:
+    """The view with what lies outside the patch dimmed, the patch outlined and its middle ringed, `(side, side, 4)` uint8."""
     drawn = _fitted(view, side)
-    top, bottom, left, right = pixels(box, side)
-    if (top, bottom, left, right) == (0, side, 0, side):
-        return drawn
-    outside = np.ones((side, side), bool)
+    top, bottom, left, right = pixels(example.box, side)
+    outside, inner = np.ones((side, side), bool), np.zeros((side, side), bool)
     outside[top:bottom, left:right] = False
-    drawn[outside, :3] = (drawn[outside, :3] * DIMMED).astype(np.uint8)
-    inner = np.zeros_like(outside)
     inner[top + EDGE : bottom - EDGE, left + EDGE : right - EDGE] = True
-    drawn[~outside & ~inner, :3] = OUTLINE
+    if outside.any():
+        drawn[outside, :3] = (drawn[outside, :3] * DIMMED).astype(np.uint8)
+        drawn[~outside & ~inner, :3] = OUTLINE
+    else:
+        _ringed(drawn, example.centre)
     return drawn
 
 
-def tile(view: np.ndarray, box: Box) -> np.ndarray:
-    """The patch and the whole view with the patch marked, side by side on a clear ground: `(SIDE, 2 SIDE + GAP, 4)` uint8."""
-    top, bottom, left, right = pixels(box, len(view))
+def tile(example: Example) -> np.ndarray | None:
+    """The patch and the whole view with the patch marked, side by side on a clear ground: `(SIDE, 2 SIDE + GAP, 4)` uint8; None without a copy."""
+    if example.view is None or example.patch is None or not example.patch.size:
+        return None
     ground = np.zeros((SIDE, GAP, 4), np.uint8)
-    return np.concatenate([_fitted(view[top:bottom, left:right], SIDE), ground, marked(view, box)], axis=1)
-
-
-def drawn(example: Example) -> np.ndarray | None:
-    """An example as a picture; None where no copy of its picture was kept."""
-    return None if example.view is None else tile(example.view, example.box)
+    return np.concatenate([_fitted(example.patch, SIDE), ground, marked(example, example.view)], axis=1)

@@ -11,7 +11,7 @@ from inception_viz import images
 from inception_viz import statistics as numbers
 from inception_viz.analysis import Analysis
 from inception_viz.architecture import Block
-from inception_viz.clusters import Clusters
+from inception_viz.clusters import METHODS, Clusters
 from inception_viz.engine.local import Progress
 from inception_viz.examples import Collection, Example
 from inception_viz.figures import examples as drawing
@@ -40,22 +40,22 @@ COST = message(
     "most and those where it gives most to the class. It takes about three times as long as the statistics and can be stopped."
 )
 EXPLAINED = message(
-    "Left the patch, right where it lies: all that the position with the highest value can have seen (its receptive field). "
-    "A cluster's activation is the mean of its channels. What it gives is activation x gradient, summed over positions."
+    "Left the patch, right where it lies: all that the position with the highest value can have seen (its receptive field). A ring marks its middle "
+    "where it sees the whole picture. A cluster's activation is the mean of its channels. "
+    "What it gives is activation x gradient, summed over positions."
 )
 
 
-def _among(text: Text) -> dict[str, str]:
+def _among(text: Text, block: Block) -> dict[str, str]:
     """Where one may look: nowhere yet, the visitor's own pictures if there are several, the samples, what the Statistics page has."""
     own, samples = len(session.current().pictures), len(images.samples())
     offered = {NOWHERE: text("nowhere yet")}
     if own >= FEWEST:
         offered[OWN] = text("the {n} pictures at hand", n=own)
     offered[SAMPLES] = text("the {n} sample pictures", n=samples)
-    run = statistics.run_on_show(text)
-    if run is not None and session.current().choices.get("statistics corpus"):
-        offered[RUN] = text("the {n} files of the Statistics page", n=len(run.corpus))
-    if _kept(text) is not None:
+    if files := statistics.own_files():
+        offered[RUN] = text("the {n} files of the Statistics page", n=files)
+    if _kept(text, block) is not None:
         offered[KEPT] = text("what the Statistics page has collected")
     return offered
 
@@ -91,8 +91,11 @@ def _value(text: Text, example: Example, kind: str) -> str:
 
 def _tile(text: Text, example: Example, kind: str, place: int) -> None:
     value, name = _value(text, example, kind), _name(text, example)
-    told = " · ".join([value, text.isolated(name), *([text("class “{name}”", name=example.label)] if example.label else [])])
-    drawn = drawing.drawn(example)
+    kinds = [text("class “{name}”", name=example.label)] if example.label else []
+    if kind == library.EXCITES and not kinds:
+        kinds = [text("seen as “{name}”", name=example.target)]
+    told = " · ".join([value, text.isolated(name), *kinds])
+    drawn = drawing.tile(example)
     if drawn is None:
         st.info(results.plain(told))
         st.caption(text("No copy of this picture was kept."))
@@ -129,11 +132,12 @@ def _channel(text: Text, block: Block, channel: int) -> str:
 def section(text: Text, analysis: Analysis, block: str, found: Clusters, cluster: int) -> None:
     """On the Clusters page: the best examples of the chosen cluster, or of one of its channels, among pictures of the visitor's choice."""
     st.subheader(text("Pictures that excite it most"), anchor=False)
-    among = controls.one_of("among", text("Look among"), _among(text))
+    described = analysis.blocks[block].block
+    among = controls.one_of("among", text("Look among"), _among(text, described))
     if among == NOWHERE:
         st.info(text(EMPTY))
-    elif among == KEPT and (kept := _kept(text)) is not None:
-        _of_collection(text, kept, analysis.blocks[block].block)
+    elif among == KEPT and (kept := _kept(text, described)) is not None:
+        _of_collection(text, kept, described)
     else:
         gathered = _over_run(text, block, found) if among == RUN else _gathered(text, block, found, _pictures(among))
         channel = _unit(text, analysis, block, found.members(cluster), cluster)
@@ -162,7 +166,9 @@ def _of_collection(text: Text, gathered: Collection, block: Block) -> None:
     told = {f"k{k}": text.plural("cluster {k}: {n} channel", "cluster {k}: {n} channels", int(sizes[k]), k=k + 1) for k in clusters}
     told |= {f"c{c}": _channel(text, block, c) for c in range(block.channels)}
     chosen = controls.choice(f"best {block.name}", text("Cluster or channel"), told)
-    st.caption(text("The clusters that the whole folder has in this block, by {method}.", method=text(gathered.card["clusters"]["method"])))
+    method = gathered.card["clusters"].get("method")
+    if method in METHODS:
+        st.caption(text("The clusters that all these pictures together have in this block, by {method}.", method=text(method)))
     grids(text, gathered, block.name, library.CLUSTERS if chosen[0] == "k" else library.CHANNELS, int(chosen[1:]))
 
 
@@ -177,12 +183,13 @@ def _keep(found: Statistics, gathered: Collection) -> None:
     session.current().choices["examples kept"] = gathered.sha256
 
 
-def _kept(text: Text) -> Collection | None:
-    """What the Statistics page has collected or opened, if it is of the network on show."""
+def _kept(text: Text, block: Block) -> Collection | None:
+    """What the Statistics page has collected or opened, if it is of the network on show and has this block."""
     kept = _store().get(session.current().choices.get("examples kept"))
     if not isinstance(kept, tuple) or kept[0] != results.model(text).weights.sha256:
         return None
-    return kept[1]
+    gathered: Collection = kept[1]
+    return gathered if gathered.channels(block.name) == block.channels else None
 
 
 def _ask(wanted: tuple) -> None:
@@ -200,7 +207,7 @@ def over_statistics(text: Text, found: Statistics, block: Block, method: str, co
             st.button(text("Collect the best examples"), on_click=_ask, args=(wanted,))
             return found
         gathered = statistics.collect(text, run, statistics.clusterings(found, method, count), {"method": method, "count": count})
-    if gathered is None or block.name not in gathered.blocks:
+    if gathered is None or gathered.channels(block.name) != block.channels:
         st.info(text("This file holds no best examples. A run with --examples keeps them, and so does this page."))
         return found
     _keep(found, gathered)

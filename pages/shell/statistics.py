@@ -197,16 +197,27 @@ def gathered(text: Text) -> Statistics:
     return results.compute(text, run.model, "statistics", key, work, in_turns=True)
 
 
+def own_files() -> int:
+    """How many files the Statistics page was last asked to look at; 0 if none but the samples, or saved statistics."""
+    pictures, plan = (session.current().choices.get(f"statistics {kind}") for kind in ("corpus", "plan"))
+    return min(len(pictures), plan.sample or len(pictures)) if pictures is not None and plan is not None else 0
+
+
 def run_on_show(text: Text) -> Run | None:
     """The run of the Statistics page in this session; None where statistics were opened from a file, or the page was never visited."""
     chosen = session.current().choices
-    if chosen.get("statistics plan") is None:
+    plan = chosen.get("statistics plan")
+    if plan is None:
         return None
+    used, pictures, made = results.model(text), chosen.get("statistics corpus") or _samples(), chosen.get("statistics run")
+    if isinstance(made, Run) and made.model is used and made.whole is pictures and made.plan == plan:
+        return made  # names and folders of two hundred thousand files are not gone through at every click
     try:
-        return Run(results.model(text), chosen.get("statistics corpus") or _samples(), chosen["statistics plan"])
+        chosen["statistics run"] = Run(used, pictures, plan)
     except VisitorError as error:
         results.tell(text, error)
         raise
+    return chosen["statistics run"]
 
 
 def run_key(run: Run) -> tuple:
