@@ -27,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--examples",
         action="store_true",
-        help="also keep the pictures and patches that excite every channel and cluster most: a second pass, forward and backward",
+        help="also keep the pictures and patches that excite every channel and cluster most: a second pass, a little longer than the first",
     )
     parser.add_argument("--resume", action="store_true", help="go on with a run that was cut")
     parser.add_argument("--engine", choices=ENGINES, default="local", help="who does the work (ray: pip install -r requirements-ray.txt)")

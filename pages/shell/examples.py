@@ -37,7 +37,7 @@ EMPTY = message(
 )
 COST = message(
     "A second pass over the same pictures, forward and backward, keeps for every channel and every cluster the pictures and patches that excite it "
-    "most and those where it gives most to the class. It takes about three times as long as the statistics and can be stopped."
+    "most and those where it gives most to the class. It takes a little longer than the statistics did, and can be stopped."
 )
 EXPLAINED = message(
     "Left the patch, right where it lies: all that the position with the highest value can have seen (its receptive field). A ring marks its middle "
