@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from inception_viz.cli import analyze, arora, corpus, fetch, graph, lab, models, report
+from inception_viz.cli import analyze, arora, corpus, fetch, graph, lab, localise, models, report
 from inception_viz.errors import VisitorError
 
 BAD_INPUT = 2
@@ -20,6 +20,7 @@ COMMANDS: dict[str, ModuleType] = {
     "fetch": fetch,
     "corpus": corpus,
     "lab": lab,
+    "localise": localise,
     "report": report,
 }
 

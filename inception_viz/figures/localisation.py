@@ -1,0 +1,93 @@
+"""Boxes and maps over a whole picture, in the picture's own pixels; a person draws the true box on one of them."""
+
+import base64
+from collections.abc import Mapping
+
+import numpy as np
+import plotly.graph_objects as go
+from PIL import Image
+
+from inception_viz.boxes import Box
+from inception_viz.figures import colours, pictures, remembered
+from inception_viz.images import Picture
+from inception_viz.localisation import CAM, CLUSTER, GRAD_CAM, Place
+from inception_viz.text import Text
+
+SIDE = 512  # pixels of the longer side that are sent
+HEIGHT, SMALL = 460, 330
+LINES = {CAM: ("#e8590c", "solid"), GRAD_CAM: ("#2b7fd0", "dash"), CLUSTER: ("#c04fa8", "dot")}
+TRUE, SEEN, UNDER = "#12b886", "#ffffff", "rgba(0,0,0,.65)"
+
+
+def _ground(picture: Picture) -> go.Image:
+    """The picture, small, over axes that count the pixels of the original: a JPEG, not numbers."""
+    small = Image.fromarray(picture.pixels)
+    small.thumbnail((SIDE, SIDE))
+    dx, dy = picture.width / small.width, picture.height / small.height
+    source = "data:image/jpeg;base64," + base64.b64encode(pictures.photograph(np.asarray(small))).decode()
+    return go.Image(source=source, x0=dx / 2, dx=dx, y0=dy / 2, dy=dy, hoverinfo="skip")
+
+
+def _outline(figure: go.Figure, box: Box, colour: str, dash: str, name: str | None, width: int = 3) -> None:
+    """A box as a line with a dark one under it, so that it is seen on any picture."""
+    x = [box.left, box.right, box.right, box.left, box.left]
+    y = [box.top, box.top, box.bottom, box.bottom, box.top]
+    figure.add_scatter(x=x, y=y, mode="lines", line={"color": UNDER, "width": width + 2}, showlegend=False, hoverinfo="skip")
+    figure.add_scatter(
+        x=x,
+        y=y,
+        mode="lines",
+        line={"color": colour, "width": width, "dash": dash},
+        name=name,
+        showlegend=name is not None,
+        hoverinfo="skip",
+    )
+
+
+def _summit(figure: go.Figure, point: tuple[float, float], colour: str) -> None:
+    marker = {"color": colour, "size": 12, "symbol": "x", "line": {"color": "white", "width": 1.5}}
+    figure.add_scatter(x=[point[0]], y=[point[1]], mode="markers", marker=marker, showlegend=False, hoverinfo="skip")
+
+
+def _framed(figure: go.Figure, picture: Picture, height: int, title: str, text: Text) -> go.Figure:
+    figure.update_xaxes(visible=False, range=[0, picture.width], constrain="domain")
+    figure.update_yaxes(visible=False, range=[picture.height, 0], scaleanchor="x", constrain="domain")
+    return colours.plain(figure, height, title, text.direction == "rtl")
+
+
+@remembered
+def drawing(picture: Picture, seen: Box, places: Mapping[str, Place], true: Box | None, text: Text) -> go.Figure:
+    """The whole picture with the square that the network sees, every method's box and summit, and the true box; a new one is drawn by dragging."""
+    figure = go.Figure(_ground(picture))
+    if seen.area < picture.width * picture.height:
+        _outline(figure, seen, SEEN, "dot", text("what the network sees"), 1)
+    for method, found in places.items():
+        colour, dash = LINES[method]
+        if found.box:
+            _outline(figure, found.box, colour, dash, text(method))
+        if found.point:
+            _summit(figure, found.point, colour)
+    if true:
+        _outline(figure, true, TRUE, "solid", text("your box"), 4)
+    figure.update_layout(dragmode="select", newselection={"line": {"color": TRUE, "width": 3}})
+    framed = _framed(figure, picture, HEIGHT, "", text)
+    return framed.update_layout(margin_t=56, legend={"y": 1.02})
+
+
+@remembered
+def over(picture: Picture, seen: Box, values: np.ndarray, method: str, found: Place, true: Box | None, title: str, text: Text) -> go.Figure:
+    """A map `(H, W)` over the square that the network sees, its box and summit, and the true box."""
+    figure = go.Figure(_ground(picture))
+    across, down = (seen.right - seen.left) / values.shape[1], (seen.bottom - seen.top) / values.shape[0]
+    figure.add_heatmap(
+        z=np.maximum(values, 0).astype(np.float32), x0=seen.left + across / 2, dx=across, y0=seen.top + down / 2, dy=down, opacity=0.6,
+        zsmooth="best", colorscale=colours.SEQUENTIAL, zmin=0, zmax=float(values.max()) if values.max() > 0 else 1.0, showscale=False, hoverinfo="skip",
+    )  # fmt: skip
+    colour, dash = LINES[method]
+    if found.box:
+        _outline(figure, found.box, colour, dash, None)
+    if found.point:
+        _summit(figure, found.point, colour)
+    if true:
+        _outline(figure, true, TRUE, "solid", None, 2)
+    return _framed(figure, picture, SMALL, title, text)
