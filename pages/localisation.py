@@ -16,7 +16,7 @@ with left:
     localisation.canvas(text, picture, found)
 with right:
     localisation.edges(text, picture)
-    localisation.scores(text, picture, found)
+localisation.scores(text, picture, found)
 
 st.subheader(text("Map by map"), anchor=False)
 localisation.maps(text, picture, found, chosen)

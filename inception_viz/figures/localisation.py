@@ -14,8 +14,13 @@ from inception_viz.localisation import CAM, CLUSTER, GRAD_CAM, Place
 from inception_viz.text import Text
 
 SIDE = 512  # pixels of the longer side that are sent
-HEIGHT, SMALL = 460, 330
-LINES = {CAM: ("#e8590c", "solid"), GRAD_CAM: ("#2b7fd0", "dash"), CLUSTER: ("#c04fa8", "dot")}
+WIDE, NARROW = 480, 270  # pixels that a figure is about wide: its height follows from the picture's shape
+LEAST, MOST = 150, 520  # pixels of height
+LINES = {
+    CAM: ("#e8590c", "solid", 6),
+    GRAD_CAM: ("#4dabf7", "dash", 3),
+    CLUSTER: ("#f06fd0", "dot", 3),
+}  # told apart where they lie on each other
 TRUE, SEEN, UNDER = "#12b886", "#ffffff", "rgba(0,0,0,.65)"
 
 
@@ -44,12 +49,13 @@ def _outline(figure: go.Figure, box: Box, colour: str, dash: str, name: str | No
     )
 
 
-def _summit(figure: go.Figure, point: tuple[float, float], colour: str) -> None:
-    marker = {"color": colour, "size": 12, "symbol": "x", "line": {"color": "white", "width": 1.5}}
+def _summit(figure: go.Figure, point: tuple[float, float], colour: str, width: int) -> None:
+    marker = {"color": colour, "size": 8 + 2 * width, "symbol": "x", "line": {"color": "white", "width": 1.5}}
     figure.add_scatter(x=[point[0]], y=[point[1]], mode="markers", marker=marker, showlegend=False, hoverinfo="skip")
 
 
-def _framed(figure: go.Figure, picture: Picture, height: int, title: str, text: Text) -> go.Figure:
+def _framed(figure: go.Figure, picture: Picture, wide: int, room: int, title: str, text: Text) -> go.Figure:
+    height = room + min(max(round(wide * picture.height / picture.width), LEAST), MOST)
     figure.update_xaxes(visible=False, range=[0, picture.width], constrain="domain")
     figure.update_yaxes(visible=False, range=[picture.height, 0], scaleanchor="x", constrain="domain")
     return colours.plain(figure, height, title, text.direction == "rtl")
@@ -62,16 +68,16 @@ def drawing(picture: Picture, seen: Box, places: Mapping[str, Place], true: Box 
     if seen.area < picture.width * picture.height:
         _outline(figure, seen, SEEN, "dot", text("what the network sees"), 1)
     for method, found in places.items():
-        colour, dash = LINES[method]
+        colour, dash, width = LINES[method]
         if found.box:
-            _outline(figure, found.box, colour, dash, text(method))
+            _outline(figure, found.box, colour, dash, text(method), width)
         if found.point:
-            _summit(figure, found.point, colour)
+            _summit(figure, found.point, colour, width)
     if true:
         _outline(figure, true, TRUE, "solid", text("your box"), 4)
     figure.update_layout(dragmode="select", newselection={"line": {"color": TRUE, "width": 3}})
-    framed = _framed(figure, picture, HEIGHT, "", text)
-    return framed.update_layout(margin_t=56, legend={"y": 1.02})
+    framed = _framed(figure, picture, WIDE, 100, "", text)
+    return framed.update_layout(margin={"t": 36, "b": 64}, legend={"y": -0.02, "yanchor": "top"})
 
 
 @remembered
@@ -83,11 +89,11 @@ def over(picture: Picture, seen: Box, values: np.ndarray, method: str, found: Pl
         z=np.maximum(values, 0).astype(np.float32), x0=seen.left + across / 2, dx=across, y0=seen.top + down / 2, dy=down, opacity=0.6,
         zsmooth="best", colorscale=colours.SEQUENTIAL, zmin=0, zmax=float(values.max()) if values.max() > 0 else 1.0, showscale=False, hoverinfo="skip",
     )  # fmt: skip
-    colour, dash = LINES[method]
+    colour, dash, width = LINES[method]
     if found.box:
         _outline(figure, found.box, colour, dash, None)
     if found.point:
-        _summit(figure, found.point, colour)
+        _summit(figure, found.point, colour, width)
     if true:
         _outline(figure, true, TRUE, "solid", None, 2)
-    return _framed(figure, picture, SMALL, title, text)
+    return _framed(figure, picture, NARROW, 56, title, text)

@@ -260,13 +260,14 @@ def together(text: Text, chosen: Settings) -> None:
         told = {text("Picture"): name, text("Class"): found.class_names[text.language][found.target.index]}
         rows.append(told | {text(s.name): f"{s.overlap:.2f}" for s in scored})
         right.append([s.overlap >= corloc.RIGHT for s in scored])
-    st.dataframe(rows, hide_index=True)
     shares = [corloc.share(np.array(column)) for column in zip(*right, strict=True)]
-    for (name, column), share in zip([(s.name, c) for s, c in zip(scored, zip(*right, strict=True), strict=True)], shares, strict=True):
-        st.caption(
-            text("{name}: {right} of n = {n} right (CorLoc {found}, 95 % interval {low} to {high})", name=text(name), right=sum(column), n=len(column),
-                 found=f"{share.found:.0%}", low=f"{share.low:.0%}", high=f"{share.high:.0%}")
-        )  # fmt: skip
+    counted = {text(s.name): _counted(share, len(right)) for s, share in zip(scored, shares, strict=True)}
+    st.dataframe([*rows, {text("Picture"): text("CorLoc, n = {n}", n=len(right)), text("Class"): ""} | counted], hide_index=True)
+    st.caption(text("Overlaps with your boxes; in the last line how many reach 0.5, with the 95 % interval (Wilson)."))
+
+
+def _counted(share: corloc.Share, n: int) -> str:
+    return f"{round(share.found * n)} / {n} ({share.low:.0%}–{share.high:.0%})"
 
 
 def measured(text: Text) -> None:
