@@ -1,7 +1,9 @@
 """Boxes and maps over a whole picture, in the picture's own pixels; a person draws the true box on one of them."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import plotly.graph_objects as go
@@ -33,20 +35,26 @@ def _ground(picture: Picture) -> go.Image:
     return go.Image(source=source, x0=dx / 2, dx=dx, y0=dy / 2, dy=dy, hoverinfo="skip")
 
 
-def _outline(figure: go.Figure, box: Box, colour: str, dash: str, name: str | None, width: int = 3) -> None:
-    """A box as a line with a dark one under it, so that it is seen on any picture."""
-    x = [box.left, box.right, box.right, box.left, box.left]
-    y = [box.top, box.top, box.bottom, box.bottom, box.top]
-    figure.add_scatter(x=x, y=y, mode="lines", line={"color": UNDER, "width": width + 2}, showlegend=False, hoverinfo="skip")
-    figure.add_scatter(
-        x=x,
-        y=y,
-        mode="lines",
-        line={"color": colour, "width": width, "dash": dash},
-        name=name,
-        showlegend=name is not None,
-        hoverinfo="skip",
-    )
+@dataclass(frozen=True)
+class _Line:
+    """How a box is drawn, and its name in the legend, if it has one there."""
+
+    box: Box
+    colour: str
+    dash: str
+    name: str | None = None
+    width: int = 3
+
+
+def _outlines(figure: go.Figure, lines: Sequence[_Line]) -> None:
+    """Boxes as lines, all over dark ones, so that they are seen on any picture and on each other."""
+    for dark, line in product((True, False), lines):
+        box = line.box
+        x = [box.left, box.right, box.right, box.left, box.left]
+        y = [box.top, box.top, box.bottom, box.bottom, box.top]
+        style = {"color": UNDER, "width": line.width + 2} if dark else {"color": line.colour, "width": line.width, "dash": line.dash}
+        named = line.name is not None and not dark
+        figure.add_scatter(x=x, y=y, mode="lines", line=style, name=line.name if named else None, showlegend=named, hoverinfo="skip")
 
 
 def _summit(figure: go.Figure, point: tuple[float, float], colour: str, width: int) -> None:
@@ -65,16 +73,16 @@ def _framed(figure: go.Figure, picture: Picture, wide: int, room: int, title: st
 def drawing(picture: Picture, seen: Box, places: Mapping[str, Place], true: Box | None, text: Text) -> go.Figure:
     """The whole picture with the square that the network sees, every method's box and summit, and the true box; a new one is drawn by dragging."""
     figure = go.Figure(_ground(picture))
-    if seen.area < picture.width * picture.height:
-        _outline(figure, seen, SEEN, "dot", text("what the network sees"), 1)
+    whole = seen.area >= picture.width * picture.height
+    lines = [] if whole else [_Line(seen, SEEN, "dot", text("what the network sees"), 1)]
     for method, found in places.items():
-        colour, dash, width = LINES[method]
         if found.box:
-            _outline(figure, found.box, colour, dash, text(method), width)
+            colour, dash, width = LINES[method]
+            lines.append(_Line(found.box, colour, dash, text(method), width))
+    _outlines(figure, [*lines, *([_Line(true, TRUE, "solid", text("your box"), 4)] if true else [])])
+    for method, found in places.items():
         if found.point:
-            _summit(figure, found.point, colour, width)
-    if true:
-        _outline(figure, true, TRUE, "solid", text("your box"), 4)
+            _summit(figure, found.point, LINES[method][0], LINES[method][2])
     figure.update_layout(dragmode="select", newselection={"line": {"color": TRUE, "width": 3}})
     framed = _framed(figure, picture, WIDE, 100, "", text)
     return framed.update_layout(margin={"t": 36, "b": 64}, legend={"y": -0.02, "yanchor": "top"})
@@ -90,10 +98,8 @@ def over(picture: Picture, seen: Box, values: np.ndarray, method: str, found: Pl
         zsmooth="best", colorscale=colours.SEQUENTIAL, zmin=0, zmax=float(values.max()) if values.max() > 0 else 1.0, showscale=False, hoverinfo="skip",
     )  # fmt: skip
     colour, dash, width = LINES[method]
-    if found.box:
-        _outline(figure, found.box, colour, dash, None)
+    own = [_Line(found.box, colour, dash)] if found.box else []
+    _outlines(figure, [*own, *([_Line(true, TRUE, "solid", width=2)] if true else [])])
     if found.point:
         _summit(figure, found.point, colour, width)
-    if true:
-        _outline(figure, true, TRUE, "solid", None, 2)
     return _framed(figure, picture, NARROW, 56, title, text)
