@@ -26,8 +26,10 @@ def test_a_box_is_drawn_by_dragging(visit: Visit, language: str) -> None:
         expect(edges.nth(edge)).to_have_value(re.compile("^(" + "|".join(str(wanted + d) for d in range(-3, 4)) + ")$"))
     kept = [edges.nth(edge).input_value() for edge in range(4)]
     settled(page)
-    thumb = page.locator("[data-testid=stSlider] [role=slider]").last
-    thumb.focus()
-    thumb.press("ArrowUp")
+    slider = page.locator("[data-testid=stSlider] input[type=range]").last
+    before = page.url
+    slider.focus()
+    slider.press("ArrowUp")
+    page.wait_for_url(lambda address: address != before)  # the threshold stands in it
     settled(page)
     assert [edges.nth(edge).input_value() for edge in range(4)] == kept
