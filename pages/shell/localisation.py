@@ -44,8 +44,9 @@ class Found:
 
 def picture(text: Text) -> Picture:
     """The picture to look at: one of the session's, or a sample."""
-    here = controls.pictures(text)
-    return here[controls.one_of("localised picture", text("Picture"), {key: name for key, (_, name) in here.items()})][0]
+    here, own = controls.pictures(text), session.current().picture.sha256[:8]  # whoever brings another photo wants to see that one
+    told = {key: results.plain(name) for key, (_, name) in here.items()}
+    return here[controls.one_of(f"localised picture {own}", text("Picture"), told)][0]
 
 
 def _class_key(shown: Picture) -> str:
@@ -75,16 +76,16 @@ def _clusters(text: Text, found: Analysis, block: str) -> Clusters:
 
 def settings(text: Text, found: Analysis) -> Settings:
     """What the person turns."""
-    names, known = list(found.blocks), corloc.results()
+    names, known, kind = list(found.blocks), corloc.results(), found.model.architecture
     left, middle, right = st.columns(3)
     with left:
-        grad = controls.choice("grad-cam block", text("Block of Grad-CAM"), {n: n for n in names}, _measured(GRAD_CAM, names))
+        grad = controls.choice(f"grad-cam block {kind}", text("Block of Grad-CAM"), {n: n for n in names}, _measured(GRAD_CAM, names))
     with middle:
-        block = controls.choice("located block", text("Block of the clusters"), {n: n for n in names}, _measured(CLUSTER, names))
+        block = controls.choice(f"located block {kind}", text("Block of the clusters"), {n: n for n in names}, _measured(CLUSTER, names))
     with right:
         count = _clusters(text, found, block).count
         told = {None: text("the one that gives most")} | {k: text("cluster {n}", n=k + 1) for k in range(count)}
-        cluster = controls.choice("located cluster", text("Cluster"), told)
+        cluster = controls.choice(f"located cluster {found.picture.sha256[:8]} {block}", text("Cluster"), told)
     usual = round(100 * (known[0].by_name[CAM].threshold or 0)) if known else THRESHOLD
     share = controls.number(
         "box threshold", text("The box goes round what reaches this share of the map's maximum, in percent"), 5, 95, usual

@@ -22,6 +22,12 @@ def put(at: AppTest, *edges: int) -> AppTest:
     return at
 
 
+def picker(at: AppTest):  # type: ignore[no-untyped-def]  # AppTest has no name for a segmented control
+    """The row of pictures."""
+    shown = at.session_state["session"].picture.sha256[:8]
+    return at.get_by_key(f"choose localised picture {shown} en")
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_method_is_measured_against_the_true_box(visit: Visit, language: str) -> None:
     text, at = Text(language), visit("pages/localisation.py", language)
@@ -53,7 +59,7 @@ def test_the_threshold_asks_the_network_for_nothing(visit: Visit, monkeypatch: p
 
 def test_boxes_of_several_pictures_are_counted_together(visit: Visit) -> None:
     at = put(visit("pages/localisation.py"), 60, 10, 510, 400)
-    at.get_by_key("choose localised picture en").set_value(hashlib.sha256(images.samples()["chelsea"].read()).hexdigest()).run()
+    picker(at).set_value(hashlib.sha256(images.samples()["chelsea"].read()).hexdigest()).run()
     assert not at.exception
     at = put(at, 10, 10, 440, 290)
     rows = at.dataframe[1].value
@@ -66,9 +72,9 @@ def test_boxes_of_several_pictures_are_counted_together(visit: Visit) -> None:
 
 def test_any_cluster_and_any_block_can_be_looked_at(visit: Visit) -> None:
     at = visit("pages/localisation.py")
-    at.get_by_key("choose located block en").set_value("4c").run()
-    at.get_by_key("choose located cluster en").select_index(2).run()
-    at.get_by_key("choose grad-cam block en").set_value("3a").run()
+    at.get_by_key("choose located block googlenet en").set_value("4c").run()
+    next(b for b in at.selectbox if b.label == "Cluster").select_index(2).run()
+    at.get_by_key("choose grad-cam block googlenet en").set_value("3a").run()
     assert not at.exception
     assert "This is cluster 2." in told(at)
 
@@ -79,3 +85,24 @@ def test_the_measured_numbers_tell_their_n(visit: Visit) -> None:
     assert found is not None
     assert [e.label for e in at.expander][-1] == f"Measured on n = {found[0].n} pictures"
     assert len(at.expander[-1].dataframe[0].value) == len(found[0].rows)
+
+
+def test_another_photo_of_the_visitor_is_shown_at_once_and_its_name_is_no_markdown(visit: Visit) -> None:
+    at = visit("pages/localisation.py")
+    picker(at).set_value(hashlib.sha256(images.samples()["chelsea"].read()).hexdigest()).run()
+    own = images.decode(images.samples()["flower"].read(), "![x](y).jpg")
+    at.session_state["session"].show([own])
+    at.run()
+    assert not at.exception
+    assert picker(at).value == own.sha256
+    assert "[x](y)" not in picker(at).options[0]
+
+
+def test_it_works_for_inception_v3_too(visit: Visit) -> None:
+    at = visit("pages/localisation.py")
+    chosen = at.session_state["session"]
+    chosen.architecture, chosen.weights = "inception_v3", "random"
+    at.run()
+    assert not at.exception
+    assert at.error == []
+    assert at.get_by_key("choose grad-cam block inception_v3 en").value == "7c"
