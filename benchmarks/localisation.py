@@ -2,7 +2,7 @@
 
 INCEPTION_VIZ_TINY_IMAGENET names the folder of Tiny ImageNet. Blocks, thresholds and sizes are chosen on CHOSEN_ON training pictures that were held out when
 the boxed network was trained; everything is measured on MEASURED validation pictures. The numbers go into assets/localisation.json. About twenty
-minutes on two cores. On a table of your own: `python -m inception_viz localise TABLE`.
+minutes on two quiet cores. On a table of your own: `python -m inception_viz localise TABLE`.
 """
 
 import csv
@@ -17,7 +17,9 @@ import numpy as np
 
 from benchmarks.laboratory import FOLDER, driven
 from inception_viz import boxes, corloc, corpus, labelled, models
-from inception_viz.corloc import Seen
+from inception_viz.architecture import describe
+from inception_viz.corloc import Seen, Variant
+from inception_viz.localisation import CAM
 from inception_viz.models import Model
 
 CHOSEN_ON, MEASURED, SEED = 1000, 4000, 0
@@ -46,13 +48,30 @@ def validation(folder: Path, model: Model) -> Seen:
     return corloc.seen(cases, corpus.open_path(folder / "val.zip"), MEASURED, SEED)
 
 
+def by_size(model: Model, pictures: Seen) -> None:
+    """The pointing game of the class activation map and of the middle, for small and large things: most of Tiny ImageNet's are large and in the middle."""
+    variant = Variant(CAM, describe(model).blocks[-1].name)
+    hits = driven(corloc.score(model, pictures, [variant], [0.5]))[variant].hits
+    middle = corloc.baselines(pictures, pictures)[corloc.MIDDLE].hits
+    areas = np.array([c.boxes[0].area / (w * h) for c, (w, h) in zip(pictures.cases, pictures.sizes, strict=True)])
+    print("\n| true box, share of the picture | n | class activation map | middle | gain, points | p |\n|---|---|---|---|---|---|")
+    for low, high in zip((0, 0.1, 0.25, 0.5), (0.1, 0.25, 0.5, 1.01), strict=True):
+        here = (areas >= low) & (areas < high)
+        gain = corloc.difference(hits[here], middle[here], SEED)
+        told = f"{100 * gain.found:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f}) | {gain.p:.2g}"
+        print(f"| {low:.0%} to {min(high, 1):.0%} | {here.sum()} | {hits[here].mean():.1%} | {middle[here].mean():.1%} | {told} |")
+
+
 def main() -> None:
     if FOLDER not in os.environ:
         print(f"  {FOLDER} does not name the folder of Tiny ImageNet: nothing is measured")
         return
     folder, model = Path(os.environ[FOLDER]), models.load(weights=models.BOXED)
     started = time.perf_counter()
-    found = driven(corloc.measure(model, held_out(folder, model), validation(folder, model), SEED))
+    pictures = validation(folder, model)
+    by_size(model, pictures)
+    found = driven(corloc.measure(model, held_out(folder, model), pictures, SEED))
+    print()
     for line in corloc.table(found):
         print(line)
     told = {"command": COMMAND, "data": "Tiny ImageNet"} | corloc.as_plain(found)
