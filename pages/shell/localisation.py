@@ -63,11 +63,18 @@ def analysis(text: Text, shown: Picture) -> Analysis:
     return likeliest if wanted == likeliest.target.index else results.analysis(text, Target(wanted), shown)
 
 
-def _measured(method: str, names: list[str]) -> str:
-    """The block at which a method did best where it was measured, if this network has it."""
+def _before_last_size(found: Analysis) -> str:
+    """The last block whose maps are finer than the last one's, where Grad-CAM is not the class activation map again."""
+    last = list(found.blocks.values())[-1]
+    finer = [name for name, block in found.blocks.items() if block.activation.shape[1] > last.activation.shape[1]]
+    return finer[-1] if finer else last.block.name
+
+
+def _measured_block(found: Analysis) -> str:
+    """Where the clusters' map did best, if it was measured on such a network; else the last block."""
     known = corloc.results()
-    block = known[0].by_name[method].block if known else None
-    return block if block in names else names[-1]
+    best = known[0].by_name[CLUSTER].block if known and known[0].architecture == found.model.architecture else None
+    return best or list(found.blocks)[-1]
 
 
 def _clusters(text: Text, found: Analysis, block: str) -> Clusters:
@@ -79,9 +86,9 @@ def settings(text: Text, found: Analysis) -> Settings:
     names, known, kind = list(found.blocks), corloc.results(), found.model.architecture
     left, middle, right = st.columns(3)
     with left:
-        grad = controls.choice(f"grad-cam block {kind}", text("Block of Grad-CAM"), {n: n for n in names}, _measured(GRAD_CAM, names))
+        grad = controls.choice(f"grad-cam block {kind}", text("Block of Grad-CAM"), {n: n for n in names}, _before_last_size(found))
     with middle:
-        block = controls.choice(f"located block {kind}", text("Block of the clusters"), {n: n for n in names}, _measured(CLUSTER, names))
+        block = controls.choice(f"located block {kind}", text("Block of the clusters"), {n: n for n in names}, _measured_block(found))
     with right:
         count = _clusters(text, found, block).count
         told = {None: text("the one that gives most")} | {k: text("cluster {n}", n=k + 1) for k in range(count)}

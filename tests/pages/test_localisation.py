@@ -105,4 +105,5 @@ def test_it_works_for_inception_v3_too(visit: Visit) -> None:
     at.run()
     assert not at.exception
     assert at.error == []
-    assert at.get_by_key("choose grad-cam block inception_v3 en").value == "7c"
+    assert at.get_by_key("choose grad-cam block inception_v3 en").value == "6e"
+    assert at.get_by_key("choose located block inception_v3 en").value == "7c"
