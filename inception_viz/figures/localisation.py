@@ -23,7 +23,7 @@ LINES = {
     GRAD_CAM: ("#4dabf7", "dash", 3),
     CLUSTER: ("#f06fd0", "dot", 3),
 }  # told apart where they lie on each other
-TRUE, SEEN, UNDER = "#12b886", "#ffffff", "rgba(0,0,0,.65)"
+TRUE, SEEN, UNDER = "#12b886", "#adb5bd", "rgba(0,0,0,.65)"
 
 
 def _ground(picture: Picture) -> go.Image:

@@ -84,6 +84,8 @@ def test_the_measured_numbers_tell_their_n(visit: Visit) -> None:
     found = corloc.results()
     assert found is not None
     assert [e.label for e in at.expander][-1] == f"Measured on n = {found[0].n} pictures"
+    worse = sum(row.corloc_gain is not None and row.corloc_gain.found < 0 and (row.corloc_q or 0) <= 0.05 for row in found[0].rows)
+    assert f"of 3 methods are right more often than the best box in the middle, {worse} less often" in told(at)
     assert len(at.expander[-1].dataframe[0].value) == len(found[0].rows)
 
 
