@@ -2,6 +2,7 @@
 
 import gc
 import os
+import pickle
 import signal
 import warnings
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import torch
 
 ray = pytest.importorskip("ray")
 
-from inception_viz import corpus, statistics  # noqa: E402
+from inception_viz import corpus, sealed, statistics  # noqa: E402
 from inception_viz.engine import ray as engine  # noqa: E402
 from inception_viz.statistics import Run  # noqa: E402
 from tests.test_corpus import spread  # noqa: E402
@@ -111,3 +112,17 @@ def test_the_corpus_travels_where_it_has_no_path() -> None:
     order = engine._order(Run(small(), corpus.listed("some", files(3)), PLAN), 1, "cpu")
     assert order.corpus().digest == corpus.listed("some", files(3)).digest
     assert Path(order.where) == Path()
+
+
+def test_workers_keep_the_best_examples_and_nothing_else_in_a_second_pass() -> None:
+    first = Run(small(), corpus.listed("some", files(20)), PLAN)
+    second = statistics.second_pass(first, statistics.clusterings(finish(statistics.gather(first))))
+    order = engine._order(second, torch.get_num_threads(), "cpu")
+    worker = engine.Worker(pickle.loads(pickle.dumps(order)), second.model)  # as it arrives there
+    shards = [worker.gather(places, second.corpus.digest) for places in second.shards]
+    total: dict = {}
+    for shard in reversed(shards):
+        total = second.merged(shard.arrays, total)
+    assert len(shards) > 2
+    assert sealed.digest(total) == finish(statistics.gather(second)).sha256
+    assert all(name.startswith("examples/") for name in total)
