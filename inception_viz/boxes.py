@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
 from scipy import ndimage
-from torch.nn import functional
 
 from inception_viz.errors import VisitorError
 from inception_viz.models import Preprocessing
@@ -98,21 +96,48 @@ class Box:
         return Box(self.left * across, self.top * down, self.right * across, self.bottom * down)
 
 
-def enlarged(values: np.ndarray, side: int) -> np.ndarray:
-    """Maps `(N, H, W)` stretched bilinearly to `(N, side, side)` float32; a cell's value stands at its middle."""
-    given = torch.from_numpy(np.array(values, dtype=np.float32))[:, None]
-    return functional.interpolate(given, size=(side, side), mode="bilinear", align_corners=False)[:, 0].numpy()
+@dataclass(frozen=True)
+class Grid:
+    """Where the cells of a map lie on what a network sees: the middle of the first, in pixels from the edge, and the step to the next, both ways alike."""
+
+    first: float
+    step: float
+
+    def at(self, cell: int) -> float:
+        """The middle of a cell, in pixels."""
+        return self.first + self.step * cell
+
+    def on(self, side: int, of: int) -> "Grid":
+        """The same cells on a picture of `side` pixels instead of `of`."""
+        return Grid(self.first * side / of, self.step * side / of)
 
 
-def summit(values: np.ndarray) -> tuple[float, float] | None:
-    """The middle of the highest cell of a map `(H, W)` as shares of its width and height, (x, y); None where nothing is above zero.
+def tiles(cells: int, side: int) -> Grid:
+    """Cells that divide a picture of `side` pixels evenly."""
+    return Grid(side / cells / 2, side / cells)
 
-    Bilinear stretching makes no value higher than a cell's own, so it is the summit of the stretched map too.
+
+def _weights(cells: int, side: int, grid: Grid) -> np.ndarray:
+    """How much each cell counts at each pixel of a side, `(side, cells)`: bilinear, beyond the outermost middles their value."""
+    place = np.clip((np.arange(side) + 0.5 - grid.first) / grid.step, 0, cells - 1)
+    return np.clip(1 - np.abs(place[:, None] - np.arange(cells)), 0, None).astype(np.float32)
+
+
+def enlarged(values: np.ndarray, side: int, grid: Grid) -> np.ndarray:
+    """A map `(H, W)` stretched bilinearly to `(side, side)` float32; a cell's value stands at its middle in `grid`."""
+    rows, columns = (_weights(cells, side, grid) for cells in values.shape)
+    return rows @ np.asarray(values, np.float32) @ columns.T
+
+
+def summit(values: np.ndarray, grid: Grid) -> tuple[float, float] | None:
+    """The middle of the highest cell of a map `(H, W)`, (x, y) in pixels of what the network sees; None where nothing is above zero.
+
+    Bilinear stretching makes no value higher than a cell's own, so it is a summit of the stretched map too.
     """
     if not values.max(initial=0) > 0:
         return None
     row, column = np.unravel_index(np.argmax(values), values.shape)
-    return (float(column) + 0.5) / values.shape[1], (float(row) + 0.5) / values.shape[0]
+    return grid.at(int(column)), grid.at(int(row))
 
 
 def largest(values: np.ndarray, threshold: float) -> Box | None:
@@ -142,10 +167,10 @@ def on_picture(box: Box, preprocessing: Preprocessing, width: int, height: int) 
     return Box(seen.left + scale * box.left, seen.top + scale * box.top, seen.left + scale * box.right, seen.top + scale * box.bottom)
 
 
-def point_on_picture(share: tuple[float, float], preprocessing: Preprocessing, width: int, height: int) -> tuple[float, float]:
-    """A point on what the network sees, as shares of its side, as (x, y) in pixels of the picture."""
-    seen = seen_box(preprocessing, width, height)
-    return seen.left + share[0] * (seen.right - seen.left), seen.top + share[1] * (seen.bottom - seen.top)
+def point_on_picture(point: tuple[float, float], preprocessing: Preprocessing, width: int, height: int) -> tuple[float, float]:
+    """A point on what the network sees, (x, y) in pixels of its crop, in pixels of the picture."""
+    there = on_picture(Box(*point, *point), preprocessing, width, height)
+    return there.left, there.top
 
 
 def in_the_middle(width: int, height: int, share: float) -> Box:

@@ -23,7 +23,7 @@ from inception_viz.corpus import Corpus
 from inception_viz.correlations import correlate
 from inception_viz.errors import VisitorError
 from inception_viz.images import MAX_BYTES, Picture, PictureError
-from inception_viz.localisation import CAM, CLUSTER, GRAD_CAM, Head, best_cluster, class_map, given_map, grad_map, head
+from inception_viz.localisation import CAM, CLUSTER, GRAD_CAM, Head, best_cluster, class_map, given_map, grad_map, grid, head
 from inception_viz.models import ASSETS, Model, at_once
 from inception_viz.nulls import adjusted
 from inception_viz.text import message
@@ -165,6 +165,7 @@ def score(
 ) -> Generator[float, None, dict[Variant, Scores]]:
     """How every variant fares on every picture, each asked for its true class; yields the share done."""
     own, preprocessing, count = head(model), model.weights.preprocessing, len(pictures)
+    cells = {v: grid(describe(model).block(v.block), preprocessing.crop) for v in wanted}
     hits = {v: np.zeros(count, bool) for v in wanted}
     overlaps = {v: np.zeros((count, len(thresholds))) for v in wanted}
     done = 0
@@ -176,8 +177,8 @@ def score(
             for i, number in enumerate(some):
                 case, (width, height) = pictures.cases[number], pictures.sizes[number]
                 for variant, values in _values(taken, own, wanted, i).items():
-                    large = boxes.enlarged(values[None], preprocessing.crop)[0]
-                    point = boxes.summit(values)
+                    large = boxes.enlarged(values, preprocessing.crop, cells[variant])
+                    point = boxes.summit(values, cells[variant])
                     hits[variant][number] = case.hit(point and boxes.point_on_picture(point, preprocessing, width, height))
                     for column, threshold in enumerate(thresholds):
                         box = boxes.largest(large, threshold)

@@ -71,7 +71,8 @@ def test_scores_are_those_of_pictures_looked_at_one_by_one(googlenet: Model, pic
             localisation.given_map(block.activation, block.gradient, np.flatnonzero(labels == best)),
         )
         for variant, values in zip(wanted, maps, strict=True):
-            there = localisation.place(values, threshold, googlenet.weights.preprocessing, picture.width, picture.height)
+            cells = localisation.grid(alone.blocks[variant.block].block, googlenet.weights.preprocessing.crop)
+            there = localisation.place(values, cells, threshold, googlenet.weights.preprocessing, picture.width, picture.height)
             assert found[variant].overlaps[number, column] == pytest.approx(case.overlap(there.box), abs=0.05)
             assert found[variant].hits[number] == case.hit(there.point)
 

@@ -90,12 +90,12 @@ def drawing(picture: Picture, seen: Box, places: Mapping[str, Place], true: Box 
 
 @remembered
 def over(picture: Picture, seen: Box, values: np.ndarray, method: str, found: Place, true: Box | None, title: str, text: Text) -> go.Figure:
-    """A map `(H, W)` over the square that the network sees, its box and summit, and the true box."""
+    """A map, stretched to `(S, S)` over the square that the network sees, its box and summit, and the true box."""
     figure = go.Figure(_ground(picture))
     across, down = (seen.right - seen.left) / values.shape[1], (seen.bottom - seen.top) / values.shape[0]
     figure.add_heatmap(
         z=np.maximum(values, 0).astype(np.float32), x0=seen.left + across / 2, dx=across, y0=seen.top + down / 2, dy=down, opacity=0.6,
-        zsmooth="best", colorscale=colours.SEQUENTIAL, zmin=0, zmax=float(values.max()) if values.max() > 0 else 1.0, showscale=False, hoverinfo="skip",
+        colorscale=colours.SEQUENTIAL, zmin=0, zmax=float(values.max()) if values.max() > 0 else 1.0, showscale=False, hoverinfo="skip",
     )  # fmt: skip
     colour, dash, width = LINES[method]
     own = [_Line(found.box, colour, dash)] if found.box else []

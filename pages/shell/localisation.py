@@ -20,6 +20,7 @@ from inception_viz.text import Text
 from pages.shell import controls, frame, results, session
 
 THRESHOLD = 40  # percent, where nothing has been measured
+FINE = 64  # cells a side of a map that is drawn
 DRAWS = 2000  # random boxes that an overlap is held against
 EDGES = ("left", "top", "right", "bottom")
 
@@ -36,7 +37,7 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """The maps of one picture, by method, and where they say that the class is; `cluster` is the one whose map it is."""
+    """The maps of one picture, by method, stretched to `(FINE, FINE)`, and where they say that the class is; `cluster` is the one whose map it is."""
 
     maps: Mapping[str, np.ndarray]
     places: Mapping[str, Place]
@@ -114,8 +115,9 @@ def located(text: Text, shown: Picture, found: Analysis, chosen: Settings) -> Fo
         CLUSTER: library.given_map(block.activation, block.gradient, members),
     }
     seeing = used.weights.preprocessing
-    places = {m: library.place(values, chosen.threshold, seeing, shown.width, shown.height) for m, values in maps.items()}
-    return Found(maps, places, best)
+    cells = {m: library.grid(b.block, seeing.crop) for m, b in ((CAM, last), (GRAD_CAM, grad), (CLUSTER, block))}
+    places = {m: library.place(v, cells[m], chosen.threshold, seeing, shown.width, shown.height) for m, v in maps.items()}
+    return Found({m: boxes.enlarged(v, FINE, cells[m].on(FINE, seeing.crop)) for m, v in maps.items()}, places, best)
 
 
 def _true_boxes() -> dict[str, Box]:
