@@ -18,6 +18,7 @@ from ray.exceptions import RayActorError
 
 from inception_viz import corpus as corpora
 from inception_viz.corpus import Corpus
+from inception_viz.engine.cluster import ADDRESS, ROOT
 from inception_viz.engine.local import on_cpu
 from inception_viz.errors import VisitorError
 from inception_viz.models import Model
@@ -25,12 +26,11 @@ from inception_viz.statistics import Engine, Plan, Run, Shard, Shards
 from inception_viz.tallies import Tally
 from inception_viz.text import message
 
-ADDRESS = "INCEPTION_VIZ_RAY"  # of a running cluster; without it one is started on this machine
-ROOT = Path(__file__).parent.parent.parent
 TRIES = 3  # how often a shard is begun before its pictures are taken to be what kills the workers
 DEPTH = 2  # shards that are on their way to each worker: it need not wait while one is merged
 POLL = 0.5  # seconds between two looks at the workers
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_enable_metrics_collection": "0"}
+IN_MEMORY = {"automatic_object_spilling_enabled": False}
 STARTS = 2  # Ray gives its own processes 30 seconds, which is little on a busy machine
 
 
@@ -40,15 +40,18 @@ class WorkersLost(VisitorError):
     words = message("{tries} workers died over the pictures from “{first}” to “{last}”. What was gathered before is safe.")
 
 
-def start(workers: int | None = None) -> None:
-    """Join the cluster of INCEPTION_VIZ_RAY, or start one on this machine."""
+def start(workers: int | None = None, address: str | None = None) -> None:
+    """Join the cluster at an address, by default that of INCEPTION_VIZ_RAY_ADDRESS, or start one on this machine.
+
+    In one that is started here nothing is ever moved from its shared memory to a disk: what does not fit is an error.
+    """
     if ray.is_initialized():
         return
     os.environ.update(QUIET)
-    address = os.environ.get(ADDRESS)
+    address = address or os.environ.get(ADDRESS)
     if address is None:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))  # for its workers
-    alone: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
+    alone: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False, "_system_config": IN_MEMORY}
     for again in reversed(range(STARTS)):
         try:
             ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **alone)
