@@ -20,8 +20,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from inception_viz import analysis
 from inception_viz.activations import Target
-from inception_viz.analysis import Analysis, analyze
+from inception_viz.analysis import Analysis
 from inception_viz.errors import Busy, Cancelled, VisitorError
 from inception_viz.images import Picture
 from inception_viz.models import Model, asked_at_once, at_most, once_per_model
@@ -96,7 +97,7 @@ class Analyzing:
 
     def __call__(self, model: Model, progress: Progress) -> Analysis:
         """Do one alone."""
-        return analyze(model, self.picture, self.target)
+        return analysis.analyze(model, self.picture, self.target)
 
 
 @dataclass(frozen=True, eq=False)

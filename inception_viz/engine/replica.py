@@ -9,6 +9,7 @@ import uuid
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -24,7 +25,17 @@ from inception_viz.models import Model, at_once
 MODELS = 4  # that a replica keeps
 POLL = 0.1  # seconds between two words about how far work is
 WAIT = 0.01  # seconds that the first analysis waits for others; while the network is at work they gather anyway
-BATCHES: deque[int] = deque(maxlen=1000)  # how many analyses went through together in this process, the newest last
+
+
+@dataclass
+class Counts:
+    """Of this process: how many analyses were asked of it, and how many of them went through the network together each time, the newest last."""
+
+    asked: int = 0
+    together: deque[int] = field(default_factory=lambda: deque(maxlen=1000))
+
+
+COUNTS = Counts()
 
 
 def _together(model: Model, looks: Sequence[Look], progress: Progress) -> list[Analysis]:
@@ -33,7 +44,7 @@ def _together(model: Model, looks: Sequence[Look], progress: Progress) -> list[A
         progress.check()
         some = looks[len(found) :]
         found += analyze_together(model, some[: at_once(len(some))])
-    BATCHES.append(len(found))
+    COUNTS.together.append(len(found))
     return found
 
 
@@ -62,6 +73,7 @@ class Replica:
 
     async def analysis(self, parcel: Parcel, references: dict[str, Any]) -> bytes:
         """The answer to a look."""
+        COUNTS.asked += 1
         models = await self._fetched(parcel, references)
         return await self._joined((parcel.tickets[0], models[parcel.tickets[0]], parcels.looked(parcel)))
 
