@@ -32,7 +32,8 @@ from inception_viz.analysis import Analysis  # noqa: E402
 from inception_viz.engine import between, parcels, replica  # noqa: E402
 from inception_viz.engine import cluster as clusters  # noqa: E402
 from inception_viz.engine import ray as engine  # noqa: E402
-from inception_viz.engine.local import Analyzing, Engine, Job, Progress, WithModel  # noqa: E402
+from inception_viz.engine.analyzing import Analyzing  # noqa: E402
+from inception_viz.engine.local import Engine, Job, Progress, WithModel  # noqa: E402
 from inception_viz.errors import Cancelled, UnknownChoice  # noqa: E402
 from inception_viz.models import Model, Preprocessing  # noqa: E402
 from inception_viz.statistics import Run  # noqa: E402

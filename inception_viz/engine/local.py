@@ -20,11 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from inception_viz import analysis
-from inception_viz.activations import Target
-from inception_viz.analysis import Analysis
 from inception_viz.errors import Busy, Cancelled, VisitorError
-from inception_viz.images import Picture
 from inception_viz.models import Model, asked_at_once, at_most, once_per_model
 from inception_viz.text import message
 
@@ -86,18 +82,6 @@ class WithModel(Generic[Result]):
     def __call__(self, progress: Progress) -> Result:
         """Do it here."""
         return self.do(self.model, progress)
-
-
-@dataclass(frozen=True, eq=False)
-class Analyzing:
-    """What an analysis does to a model; several of one model can be done in one pass."""
-
-    picture: Picture
-    target: Target | None = None
-
-    def __call__(self, model: Model, progress: Progress) -> Analysis:
-        """Do one alone."""
-        return analysis.analyze(model, self.picture, self.target)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,8 @@ import torch
 from ray import cloudpickle
 
 from inception_viz.analysis import Look, look
-from inception_viz.engine.local import Analyzing, Answer, Progress, WithModel, on_cpu
+from inception_viz.engine.analyzing import Analyzing
+from inception_viz.engine.local import Answer, Progress, WithModel, on_cpu
 from inception_viz.models import Model, once_per_model
 from inception_viz.weights import digest
 

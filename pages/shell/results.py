@@ -22,7 +22,8 @@ from inception_viz.attributions import Attribution
 from inception_viz.clusters import Clusters
 from inception_viz.correlations import Correlation
 from inception_viz.engine import cluster
-from inception_viz.engine.local import Analyzing, Engine, Job, Progress, WithModel, on_cpu
+from inception_viz.engine.analyzing import Analyzing
+from inception_viz.engine.local import Engine, Job, Progress, WithModel, on_cpu
 from inception_viz.errors import Cancelled, VisitorError
 from inception_viz.images import Picture
 from inception_viz.models import Model
