@@ -12,6 +12,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from benchmarks.load import photo
 from tests.e2e.conftest import CHROMIUM, DONE, QUIET, ROOT, free_port, healthy
 
 PAGES = ("", "architecture", "activations", "correlations", "clusters", "attributions")
@@ -54,6 +55,27 @@ def switched(page: Page, block: str) -> float:
     return timed(click)
 
 
+def walked(browser: Browser, address: str, photo: Path) -> float:
+    """Seconds of a new visitor's walk without any thinking: the first page, an upload, “Clusters”, until the cluster map stands there."""
+    context = browser.new_context()
+    page = context.new_page()
+
+    def walk() -> None:
+        page.goto(address)
+        page.get_by_role("tab", name="Upload").click()
+        page.locator("input[type=file]").first.set_input_files(photo)
+        page.locator(f"[data-testid=stFileUploader] >> text={photo.name}").wait_for()
+        page.wait_for_selector(DONE)
+        page.locator("[data-testid=stSidebar]").get_by_role("link", name="Clusters").click()
+        page.locator("h1", has_text="Clusters").wait_for()
+        page.locator(".js-plotly-plot .hm, .js-plotly-plot .im").first.wait_for()
+        page.wait_for_selector(DONE)
+
+    seconds = timed(walk)
+    context.close()
+    return seconds
+
+
 def measure(browser: Browser, address: str) -> None:
     for word in PAGES:
         opened(browser, f"{address}/{word}")  # warm
@@ -73,6 +95,15 @@ def measure(browser: Browser, address: str) -> None:
             f"  {word:13} block switch {1e3 * statistics.median(seconds):5.0f} ms, worst {1e3 * max(seconds):5.0f} ms, n = {len(seconds)}"
         )
         page.close()
+    with tempfile.TemporaryDirectory() as folder:
+        found = []
+        for seed in range(3):
+            picture = Path(folder) / f"mine-{seed}.jpg"
+            picture.write_bytes(photo(seed))
+            found.append(walked(browser, address, picture))
+        print(
+            f"  first page, upload of a photo, Clusters: {statistics.median(found):.1f} s to the cluster map, worst {max(found):.1f} s, n = {len(found)}"
+        )
 
 
 def main() -> None:
@@ -80,12 +111,14 @@ def main() -> None:
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.address", "127.0.0.1", "--server.port", str(port)]
     with log.open("wb") as out:
         server = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"})
-    address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + WARM
+    started = time.monotonic()
+    address, deadline = f"http://127.0.0.1:{port}", started + WARM
     try:
         while not healthy(address):
             if server.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(log.read_text(encoding="utf-8"))
             time.sleep(0.2)
+        print(f"  ready {time.monotonic() - started:.1f} s after it was started")
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
             measure(browser, address)

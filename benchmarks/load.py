@@ -35,6 +35,9 @@ ROOT = Path(__file__).parent.parent
 LIMITS = {"OMP_WAIT_POLICY": "PASSIVE", "MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "131072"}
 PAGES = ("architecture", "activations", "correlations", "clusters", "attributions")
 CHANGED = PAGES[1:]  # those with a block to change
+ASKED = (
+    ("correlations", "test pairs=yes"), ("clusters", "doubt=tighter"), ("clusters", "doubt=again"), ("attributions", "check method=yes"),
+)  # fmt: skip
 TABS, PICTURES = 30, 3  # 30 tabs x 3 pictures x (1 answer + 5 pages + 4 changes) = 900 answers
 SIZE = (1600, 1200)
 
@@ -296,6 +299,20 @@ async def alone(server: Server, photos: list[bytes]) -> None:
             )
 
 
+async def asked(server: Server, data: bytes) -> None:
+    """One tab asks for the tests of what a page shows: what the first of each costs."""
+    async with Visitor(server.address) as visitor:
+        await visitor.draw()
+        await visitor.upload("pictures", ("asked.jpg", data))
+        for page, question in ASKED:
+            await visitor.draw("architecture")
+            before, started = server.cpu, time.perf_counter()
+            seen = await visitor.draw(page, f"lang=en&{question}")
+            assert not seen.errors, seen.errors
+            seconds = time.perf_counter() - started
+            print(f"    asked for: {page:14} {question:16} {seconds:5.2f} s, {server.cpu - before:5.2f} CPU-seconds")
+
+
 async def waves(server: Server, photos: list[bytes], count: int = 10, tabs: int = 10) -> None:
     """Ten waves of ten tabs, each gone before the next comes."""
     after = []
@@ -379,6 +396,7 @@ def one_tab(plan: Plan) -> None:
     with served() as server:
         print(f"\n  Ready {server.start:.1f} s after it was started, {server.memory:.0f} MB", flush=True)
         asyncio.run(alone(server, [photo(10_000 + seed) for seed in range(20)]))
+        asyncio.run(asked(server, photo(20_000)))
 
 
 def all_at_once(plan: Plan) -> None:

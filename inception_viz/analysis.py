@@ -97,7 +97,12 @@ class Analysis:
     @cached_property
     def key(self) -> str:
         """Names model, picture and target: two analyses with one key are equal."""
-        return f"{self.model.key}/{self.picture.sha256}/{self.target.index}-{self.target.against}"
+        return f"{self.without_target}/{self.target.index}-{self.target.against}"
+
+    @property
+    def without_target(self) -> str:
+        """Names model and picture: all that activations, correlations and clusters depend on."""
+        return f"{self.model.key}/{self.picture.sha256}"
 
 
 def class_names(model: Model) -> Mapping[str, tuple[str, ...]]:

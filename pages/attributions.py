@@ -22,7 +22,7 @@ with right:
 st.caption(text(library.METHODS[method].explained))
 block = analysis.blocks[name]
 found = results.clustered(
-    text, analysis.key, name, block.correlation, *controls.method_and_count(text, int((~block.correlation.constant).sum()))
+    text, analysis.without_target, name, block.correlation, *controls.method_and_count(text, int((~block.correlation.constant).sum()))
 )
 given = results.attribution(text, analysis, name, method, found.labels)
 
@@ -70,6 +70,6 @@ with right:
 believed.pixels(text, analysis, pixels)
 
 st.subheader(text("Through all blocks"), anchor=False)
-if method == "gradient x activation" or st.toggle(text("Compute this method for every block (slow)")):
+if method == "gradient x activation" or controls.switch("every block", text("Compute this method for every block (slow)")):
     shape = {n: b.block for n, b in analysis.blocks.items()}
     frame.show(drawing.over_blocks(results.everywhere(text, analysis, method), shape, text), f"attributions-blocks-{method}")

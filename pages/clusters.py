@@ -29,8 +29,10 @@ with right:
     frame.show(drawing.maps(analysis.view, maps, titles, text), f"clusters-maps-{name}")
 
 st.subheader(text("Is it real?"), anchor=False)
-asked = controls.one_of("doubt", text("What to doubt"), {key: text(doubt.question) for key, doubt in doubts.DOUBTS.items()})
-doubts.DOUBTS[asked].draw(text, subject, found, similar)
+asked = controls.one_of(
+    "doubt", text("What to doubt"), {doubts.NOTHING: text("nothing yet")} | {k: text(d.question) for k, d in doubts.DOUBTS.items()}
+)
+doubts.draw(text, asked, subject, found, similar)
 
 st.subheader(text("One cluster"), anchor=False)
 chosen = controls.choice("cluster", text("Cluster"), {k: text("cluster {n}", n=k + 1) for k in range(found.count)})

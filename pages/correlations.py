@@ -26,8 +26,16 @@ frame.show(drawing.branches(similar, block, inside, text), f"correlations-branch
 told.constants(text, similar, block)
 
 st.subheader(text("The whole block, and the same by chance"), anchor=False)
-kind = controls.null(text, subject.definition)
-null, chance = evidence.null(text, subject, kind), text("{null}: chance", null=text(nulls.KINDS[kind]))
+left, right = st.columns([3, 2], vertical_alignment="bottom")
+with left:
+    kind = controls.null(text, subject.definition)
+with right:
+    tested = controls.switch(
+        "test pairs",
+        text("Test all pairs (takes longer)"),
+        help=text("Draws the null many times instead of once, and gives every pair a p."),
+    )
+null, chance = evidence.null(text, subject, kind, nulls.DRAWS if tested else 1), text("{null}: chance", null=text(nulls.KINDS[kind]))
 shown = {text("this network"): (similar, order), chance: (null.first, library.order(null.first) if by == "similarity" else order)}
 frame.show(drawing.beside(shown, block, text), f"correlations-{name}")
 
@@ -39,6 +47,7 @@ with left:
         drawing.distribution(parts | {text("all pairs"): similar.pairs()}, text, {chance: null.pairs}), f"correlations-distribution-{name}"
     )
 with right:
-    told.against_chance(
-        text, nulls.against_chance(evidence.pair_p(text, subject, similar, null)), similar, null, evidence.by_shifts(subject, kind)
-    )
+    if tested:
+        told.against_chance(text, evidence.against_chance(text, subject, similar, null), similar, null, evidence.by_shifts(subject, kind))
+    else:
+        told.untested(text, similar, null)

@@ -19,7 +19,7 @@ with middle:
 with right:
     draws = controls.choice("controls", text("Random sets a cluster"), {n: str(n) for n in (20, 99)})
 similar = analysis.blocks[name].correlation
-found = results.clustered(text, analysis.key, name, similar, *controls.method_and_count(text, int((~similar.constant).sum())))
+found = results.clustered(text, analysis.without_target, name, similar, *controls.method_and_count(text, int((~similar.constant).sum())))
 outcome = evidence.knocked_out(text, analysis, name, found, baseline, draws)
 
 told.knockout_facts(text, analysis, outcome, evidence.pictures(text))
@@ -35,6 +35,6 @@ with alone:
 told.knockout_table(text, outcome)
 
 st.subheader(text("Two clusters at once"), anchor=False)
-if st.toggle(text("Take out every pair of clusters (slow)")):
+if controls.switch("pairs", text("Take out every pair of clusters (slow)")):
     frame.show(drawing.pairs(evidence.interactions(text, analysis, name, found, baseline), text), f"knockouts-pairs-{name}")
     told.pairs(text)

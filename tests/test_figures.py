@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 import torch
+from plotly.subplots import make_subplots
 
 from inception_viz import clusters as library
 from inception_viz import nulls, validation
@@ -14,7 +15,7 @@ from inception_viz.architecture import Block, Branch
 from inception_viz.attributions import Attribution
 from inception_viz.clusters import Clusters, find
 from inception_viz.correlations import correlate, measure, order, pearson
-from inception_viz.figures import activations, attributions, clusters, colours, correlations
+from inception_viz.figures import activations, attributions, clusters, colours, correlations, panels
 from inception_viz.figures import knockouts as drawn_knockouts
 from inception_viz.figures import validation as drawn_validation
 from inception_viz.knockouts import Interactions
@@ -171,3 +172,32 @@ def test_pairs_have_an_empty_diagonal(text: Text) -> None:
     figure = drawn_knockouts.pairs(Interactions(joint, np.array([[np.nan, 0.04], [0.04, np.nan]]), 20), text)
     assert [list(row) for row in figure.data[0].text] == [["", "-1.50 ★"], ["-1.50 ★", ""]]
     assert (figure.data[0].zmin, figure.data[0].zmax) == (-1.5, 1.5)
+
+
+@BOTH
+def test_figures_that_plotly_did_not_check_pass_its_check(text: Text) -> None:
+    found, places, view = similar(12), np.arange(12), np.zeros((64, 64, 3), np.uint8)
+    unchecked = [
+        correlations.beside({"real": (found, places), "null": (found, places)}, BLOCK, text),
+        correlations.whole(found, BLOCK, places, "t", text),
+        correlations.branches(found, BLOCK, [np.arange(b.stop - b.start) for b in BLOCK.branches], text),
+        clusters.maps(view, [np.ones((4, 4))] * 5, list("abcde"), text),
+    ]
+    for figure in unchecked:
+        checked = go.Figure(json.loads(figure.to_json()))  # raises where a property is not to be had
+        assert json.loads(checked.to_json())["layout"] == json.loads(figure.to_json())["layout"]
+
+
+def test_panels_lie_where_plotlys_own_subplots_would() -> None:
+    columns, rows, gaps = [1, 3, 2], [1, 4], (0.05, 0.1)
+    titles = [f"t{i}" for i in range(6)]
+    ours = panels.figure([panels.Panel([{"type": "scatter"}], t) for t in titles], columns, rows, gaps, 300)
+    theirs = make_subplots(
+        2, 3, column_widths=columns, row_heights=rows, horizontal_spacing=gaps[0], vertical_spacing=gaps[1], subplot_titles=titles
+    )
+    for number in ("", *"23456"):
+        for axis in ("xaxis", "yaxis"):
+            assert ours.layout[axis + number].domain == pytest.approx(theirs.layout[axis + number].domain)
+            assert ours.layout[axis + number].anchor == theirs.layout[axis + number].anchor
+    for mine, their in zip(ours.layout.annotations, theirs.layout.annotations, strict=True):
+        assert (mine.text, mine.x, mine.y) == (their.text, pytest.approx(their.x), pytest.approx(their.y))

@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 from plotly.graph_objects import Figure
 
@@ -35,6 +35,16 @@ class _Pickler(pickle.Pickler):
         return thing.language if isinstance(thing, Text) else None
 
 
+class _Drawn(Figure):
+    """A figure that changes no more: what the browser gets of it is made once, for Streamlit asks at every drawing of a page."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """What plotly makes of it, made once."""
+        if "_made" not in self.__dict__:
+            self._made = super().to_dict()
+        return self._made
+
+
 _drawn: OrderedDict[str, Figure] = OrderedDict()
 _lock = threading.Lock()
 
@@ -55,6 +65,7 @@ def remembered(draw: Callable[Given, Figure]) -> Callable[Given, Figure]:
                 _drawn.move_to_end(key)
                 return _drawn[key]
         figure = draw(*given, **named)
+        figure.__class__ = _Drawn
         with _lock:
             _drawn[key] = figure
             while len(_drawn) > REMEMBERED:

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import networkx as nx
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from inception_viz.architecture import Block
-from inception_viz.figures import colours, remembered
+from inception_viz.figures import colours, panels, remembered
+from inception_viz.figures.panels import Panel
 from inception_viz.text import Text
 
 ACROSS = 4
@@ -41,23 +41,21 @@ def maps(view: np.ndarray, values: Sequence[np.ndarray], names: Sequence[str], t
     """Each map `(H, W)` of `values` over what the network saw, as small pictures under its name; every map has its own scale."""
     across = min(ACROSS, len(values))
     rows = -(-len(values) // across)
-    figure = make_subplots(rows, across, subplot_titles=list(names), horizontal_spacing=0.02, vertical_spacing=0.2 / max(rows, 2))
-    for index, cells in enumerate(values):
-        place = {"row": index // across + 1, "col": index % across + 1}
+    found: list[Panel | None] = []
+    for index, (cells, name) in enumerate(zip(values, names, strict=True), start=1):
         step = view.shape[0] / cells.shape[0]
         top = float(np.abs(cells).max()) or 1.0
-        figure.add_trace(go.Image(z=view, hoverinfo="skip"), **place)
-        heat = go.Heatmap(
-            z=cells.astype(np.float32), x0=step / 2 - 0.5, dx=step, y0=step / 2 - 0.5, dy=step, opacity=0.62, zsmooth="best", showscale=False,
-            colorscale=colours.DIVERGING if signed else colours.SEQUENTIAL, zmin=-top if signed else 0, zmax=top,
-            hovertemplate="%{z:.3g}<extra></extra>",
-        )  # fmt: skip
-        figure.add_trace(heat, **place)
-    figure.update_xaxes(visible=False, range=[-0.5, view.shape[1] - 0.5], constrain="domain")
-    figure.update_yaxes(visible=False, range=[view.shape[0] - 0.5, -0.5])
-    for index in range(rows * across):
-        figure.update_yaxes(scaleanchor=f"x{index + 1 if index else ''}", row=index // across + 1, col=index % across + 1)
-    return colours.plain(figure, 40 + (215 if rows > 1 or across > 2 else 300) * rows, top=36)
+        heat = {
+            "type": "heatmap", "z": cells.astype(np.float32), "x0": step / 2 - 0.5, "dx": step, "y0": step / 2 - 0.5, "dy": step, "opacity": 0.62,
+            "zsmooth": "best", "showscale": False, "colorscale": colours.DIVERGING if signed else colours.SEQUENTIAL,
+            "zmin": -top if signed else 0, "zmax": top, "hovertemplate": "%{z:.3g}<extra></extra>",
+        }  # fmt: skip
+        x = {"visible": False, "range": [-0.5, view.shape[1] - 0.5], "constrain": "domain"}
+        y = {"visible": False, "range": [view.shape[0] - 0.5, -0.5], "scaleanchor": "x" if index == 1 else f"x{index}"}
+        found.append(Panel([{"type": "image", "z": view, "hoverinfo": "skip"}, heat], name, x, y))
+    found += [None] * (rows * across - len(found))
+    height = 40 + (215 if rows > 1 or across > 2 else 300) * rows
+    return panels.figure(found, [1] * across, [1] * rows, (0.02, 0.2 / max(rows, 2)), height, top=36)
 
 
 @remembered

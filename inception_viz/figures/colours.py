@@ -1,6 +1,7 @@
 """One colour per branch, the same everywhere, told apart by colour-blind people and on light and dark ground (contrast at least 3:1 on both)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -27,19 +28,23 @@ def branch(name: str) -> str:
     return BRANCH.get(name, NEUTRAL)
 
 
+def manner(height: int, title: str = "", right_to_left: bool = False, top: int = 12, legend_y: float = 1.0) -> dict[str, Any]:
+    """The layout of the house: no ground of its own, small margins, a title where reading begins."""
+    return {
+        "height": height,
+        "title": {"text": title, "x": 1 if right_to_left else 0, "xanchor": "right" if right_to_left else "left", "font": {"size": 15}},
+        "margin": {"l": 8, "r": 8, "t": 44 if title else top, "b": 8},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": FONT, "size": 13},
+        "hoverlabel": {"font": {"family": FONT}},
+        "legend": {"orientation": "h", "yanchor": "bottom", "y": legend_y, "x": 0},
+    }
+
+
 def plain(figure: go.Figure, height: int, title: str = "", right_to_left: bool = False, top: int = 12) -> go.Figure:
-    """The same figure with the manner of the house: no ground of its own, small margins, a title where reading begins."""
-    figure.update_layout(
-        height=height,
-        title={"text": title, "x": 1 if right_to_left else 0, "xanchor": "right" if right_to_left else "left", "font": {"size": 15}},
-        margin={"l": 8, "r": 8, "t": 44 if title else top, "b": 8},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": FONT, "size": 13},
-        hoverlabel={"font": {"family": FONT}},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
-    )
-    return figure
+    """The same figure in the manner of the house."""
+    return figure.update_layout(manner(height, title, right_to_left, top))
 
 
 def larger(figure: go.Figure, times: float) -> go.Figure:

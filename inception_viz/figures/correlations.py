@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from inception_viz.architecture import Block
 from inception_viz.correlations import Correlation
-from inception_viz.figures import colours, remembered
+from inception_viz.figures import colours, panels, remembered
+from inception_viz.figures.panels import Panel, Piece
 from inception_viz.text import Text
 
 CELLS = 256  # a side: below one pixel a cell, plotly drops cells
@@ -29,18 +29,20 @@ def reduced(r: np.ndarray, cells: int = CELLS) -> tuple[np.ndarray, int]:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32), step
 
 
-def _heatmap(r: np.ndarray, channels: np.ndarray, text: Text, shared_scale: bool = False) -> go.Heatmap:
+HIDDEN = {"visible": False, "type": "category"}  # axes that name channels, unseen
+
+
+def _heatmap(r: np.ndarray, channels: np.ndarray, text: Text, with_bar: bool) -> Piece:
     cells, step = reduced(r)
-    names = channels[::step].astype(np.int32)
+    names = [str(c) for c in channels[::step].astype(np.int32)]
     hover = text("channels {a} and {b}: r = {r}", a="%{x}", b="%{y}", r="%{z:.2f}")
-    return go.Heatmap(
-        z=cells.astype(np.float32), x=[str(c) for c in names], y=[str(c) for c in names], zmin=-1, zmax=1,
-        colorscale=colours.DIVERGING, showscale=not shared_scale, colorbar={"title": {"text": "r"}, "thickness": 12},
-        hovertemplate=hover + "<extra></extra>", hoverongaps=False,
-    )  # fmt: skip
+    return {
+        "type": "heatmap", "z": cells.astype(np.float32), "x": names, "y": names, "zmin": -1, "zmax": 1, "colorscale": colours.DIVERGING,
+        "showscale": with_bar, "colorbar": {"title": {"text": "r"}, "thickness": 12}, "hovertemplate": hover + "<extra></extra>", "hoverongaps": False,
+    }  # fmt: skip
 
 
-def _band(block: Block, order: np.ndarray, step: int, along: str) -> go.Heatmap:
+def _band(block: Block, order: np.ndarray, step: int, along: str) -> Piece:
     """A strip one cell thick in the colours of the channels' branches."""
     last = max(1, len(block.branches) - 1)
     scale = []
@@ -49,16 +51,16 @@ def _band(block: Block, order: np.ndarray, step: int, along: str) -> go.Heatmap:
         scale += [[low, colours.branch(branch.name)], [high, colours.branch(branch.name)]]
     names, cells = [str(c) for c in order[::step]], block.branch_of[order][::step].astype(np.uint8)
     place = {"x": names, "y": [""], "z": cells[None, :]} if along == "x" else {"x": [""], "y": names, "z": cells[:, None]}
-    return go.Heatmap(**place, zmin=0, zmax=last, colorscale=scale, showscale=False, hoverinfo="skip")
+    return {"type": "heatmap", **place, "zmin": 0, "zmax": last, "colorscale": scale, "showscale": False, "hoverinfo": "skip"}
 
 
-def _with_bands(figure: go.Figure, column: int, correlation: Correlation, block: Block, order: np.ndarray, text: Text, last: bool) -> None:
-    """A heatmap in the given column of the second row, bands of branch colours above it and before it; the colour bar beside the last one."""
-    r = correlation.r[np.ix_(order, order)]
-    step = reduced(r)[1]
-    figure.add_trace(_band(block, order, step, "x"), 1, column)
-    figure.add_trace(_band(block, order, step, "y"), 2, column - 1)
-    figure.add_trace(_heatmap(r, order, text, shared_scale=not last), 2, column)
+def _named(block: Block) -> list[Piece]:
+    """Nothing but entries of the legend: what the colours of the bands mean."""
+    return [
+        {"type": "scatter", "x": [None], "y": [None], "mode": "markers", "name": branch.name,
+         "marker": {"color": colours.branch(branch.name), "symbol": "square", "size": 10}}
+        for branch in block.branches
+    ]  # fmt: skip
 
 
 @remembered
@@ -69,42 +71,35 @@ def whole(correlation: Correlation, block: Block, order: np.ndarray, title: str,
 
 @remembered
 def beside(shown: Mapping[str, tuple[Correlation, np.ndarray]], block: Block, text: Text) -> go.Figure:
-    """Similarities of one block's channels by their titles, each in its own order, side by side on one scale."""
+    """Similarities of one block's channels by their titles, each in its own order, side by side on one scale; the bar beside the last one."""
     thin, gap, many = 0.025, 0.004, len(shown)
-    titles = [title for name in shown for title in ("", name)] if many > 1 else None
-    figure = make_subplots(
-        2, 2 * many, column_widths=[thin, 1 - thin] * many, row_heights=[thin, 1 - thin], horizontal_spacing=gap, vertical_spacing=gap,
-        subplot_titles=titles,
-    )  # fmt: skip
-    for index, (correlation, order) in enumerate(shown.values(), start=1):
-        _with_bands(figure, 2 * index, correlation, block, order, text, last=index == many)
-    for branch in block.branches:
-        marker = {"color": colours.branch(branch.name), "symbol": "square", "size": 10}
-        figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", name=branch.name, marker=marker), 2, 2)
-    figure.update_xaxes(visible=False, type="category")
-    figure.update_yaxes(visible=False, type="category", autorange="reversed")
+    bands: list[Panel | None] = []
+    maps: list[Panel | None] = []
+    for index, (name, (correlation, order)) in enumerate(shown.items(), start=1):
+        r = correlation.r[np.ix_(order, order)]
+        step, down = reduced(r)[1], HIDDEN | {"autorange": "reversed"}
+        bands += [None, Panel([_band(block, order, step, "x")], name if many > 1 else "", HIDDEN, down)]
+        side, heat = [_band(block, order, step, "y")], [_heatmap(r, order, text, with_bar=index == many)]
+        maps += [Panel(side, "", HIDDEN, down), Panel(heat + (_named(block) if index == 1 else []), "", HIDDEN, down)]
+    shares, gaps = [thin, 1 - thin], (gap, gap)
     if many == 1:
-        return colours.plain(figure, 560, next(iter(shown)), text.direction == "rtl", top=36)
-    colours.plain(figure, 470, top=70)
-    figure.update_layout(legend_y=1.07)
-    return figure
+        title, right_to_left = next(iter(shown)), text.direction == "rtl"
+        return panels.figure(bands + maps, shares, shares, gaps, 560, title=title, right_to_left=right_to_left, top=36)
+    return panels.figure(bands + maps, shares * many, shares, gaps, 470, top=70, legend_y=1.07)
 
 
 @remembered
 def branches(correlation: Correlation, block: Block, orders: Sequence[np.ndarray], text: Text) -> go.Figure:
     """One heatmap a branch, side by side on one scale; `orders` are the orders of the channels inside each branch."""
-    titles = [text("{branch}: {n} channels", branch=b.name, n=b.stop - b.start) for b in block.branches]
-    figure = make_subplots(1, len(block.branches), subplot_titles=titles, horizontal_spacing=0.03)
-    for column, (branch, order) in enumerate(zip(block.branches, orders, strict=True), start=1):
-        part = correlation.part(branch.start, branch.stop)
-        last = column == len(block.branches)
-        figure.add_trace(_heatmap(part.r[np.ix_(order, order)], order + branch.start, text, shared_scale=not last), 1, column)
-        figure.layout.annotations[column - 1].font = {"size": 14, "color": colours.branch(branch.name)}
-    figure.update_xaxes(visible=False, constrain="domain", type="category")
-    figure.update_yaxes(visible=False, autorange="reversed", constrain="domain", type="category")
-    for column in range(1, len(block.branches) + 1):
-        figure.update_yaxes(scaleanchor="x" if column == 1 else f"x{column}", col=column)
-    return colours.plain(figure, 270, top=36)
+    found: list[Panel] = []
+    for index, (branch, order) in enumerate(zip(block.branches, orders, strict=True), start=1):
+        r = correlation.part(branch.start, branch.stop).r[np.ix_(order, order)]
+        heat = _heatmap(r, order + branch.start, text, with_bar=index == len(block.branches))
+        axes = HIDDEN | {"constrain": "domain"}
+        title = text("{branch}: {n} channels", branch=branch.name, n=branch.stop - branch.start)
+        down = axes | {"autorange": "reversed", "scaleanchor": "x" if index == 1 else f"x{index}"}
+        found.append(Panel([heat], title, axes, down, {"size": 14, "color": colours.branch(branch.name)}))
+    return panels.figure(found, [1] * len(found), [1], (0.03, 0), 270, top=36)
 
 
 @remembered

@@ -8,7 +8,7 @@ from inception_viz.analysis import Analysis
 from inception_viz.attributions import MOST_MISSED, MOST_MOVED, NUDGES, ORDERS, RADIUS, SUBSETS, Check
 from inception_viz.figures import attributions as drawing
 from inception_viz.text import Text
-from pages.shell import evidence, frame
+from pages.shell import controls, evidence, frame
 
 
 def _verdict(text: Text, method: str, found: Check) -> None:
@@ -53,11 +53,14 @@ def _shown(text: Text, method: str, found: Check, pieces: str, name: str) -> Non
 
 
 def block(text: Text, analysis: Analysis, name: str, labels: np.ndarray, method: str) -> None:
-    """The check of one method at a block, and of all methods on request."""
+    """The check of one method at a block, and of all methods: each on request, for it takes as long as the method many times over."""
+    if not controls.switch("check method", text("Check this method (takes longer)")):
+        st.info(text("Not checked yet: a method can draw convincing bars that have little to do with what the network does."))
+        return
     found = evidence.checked(text, analysis, name, labels, method)
     pieces = text("Clusters go one by one (n = {n}), set to zero", n=int(labels.max(initial=-1)) + 1)
     _shown(text, method, found, pieces, f"attributions-check-{name}")
-    if st.toggle(text("Check every method (slow)"), key="check every method"):
+    if controls.switch("check every", text("Check every method (slow)")):
         rows = []
         for other in library.METHODS:
             tried = evidence.checked(text, analysis, name, labels, other)
@@ -72,7 +75,7 @@ def _row(text: Text, method: str, found: Check) -> dict[str, str]:
 
 def pixels(text: Text, analysis: Analysis, method: str) -> None:
     """The check of one pixel map, on request."""
-    if st.toggle(text("Check the pixel map too (slow)"), key="check pixels"):
+    if controls.switch("check pixels", text("Check the pixel map too (slow)")):
         found = evidence.checked_pixels(text, analysis, method)
         pieces = text("Places go one by one (n = {n}), set to the mean colour", n=library.GRID**2)
         _shown(text, method, found, pieces, "attributions-check-pixels")

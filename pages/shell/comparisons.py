@@ -228,7 +228,9 @@ def _once(text: Text, a: Side, b: Side, what: str, work: Callable[[], library.Ag
 def _clusters(text: Text, a: Side, b: Side) -> tuple[Clusters, Clusters]:
     live = min(int((~side.shown.correlation.constant).sum()) for side in (a, b))
     method, count = controls.method_and_count(text, live)
-    first, second = (results.clustered(text, side.analysis.key, side.block, side.shown.correlation, method, count) for side in (a, b))
+    first, second = (
+        results.clustered(text, side.analysis.without_target, side.block, side.shown.correlation, method, count) for side in (a, b)
+    )
     return first, second
 
 

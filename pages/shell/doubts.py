@@ -94,8 +94,17 @@ class Doubt:
     draw: Callable[[Text, Subject, Clusters, Correlation], None]
 
 
+NOTHING = "nothing"
 DOUBTS: dict[str, Doubt] = {
     "tighter": Doubt(message("Tighter than chance?"), _tighter),
     "again": Doubt(message("Found again?"), _again),
     "branches": Doubt(message("Do branches specialise?"), _branches),
 }
+
+
+def draw(text: Text, asked: str, subject: Subject, found: Clusters, similar: Correlation) -> None:
+    """The answer to the question that is asked. Computed when somebody asks: a class that looks through the pages should not wait for it."""
+    if asked == NOTHING:
+        st.info(text("Not tested yet: random filters give clusters too. Choose a question, and these clusters are held against chance."))
+    else:
+        DOUBTS[asked].draw(text, subject, found, similar)

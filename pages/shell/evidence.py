@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inception_viz import attributions, images, knockouts, nulls, validation
+from inception_viz import attributions, correlations, images, knockouts, nulls, validation
 from inception_viz.analysis import Analysis, BlockAnalysis
 from inception_viz.attributions import Check
 from inception_viz.clusters import Clusters
@@ -17,7 +17,7 @@ from inception_viz.engine.local import Progress
 from inception_viz.images import Picture
 from inception_viz.knockouts import Interactions, Knockouts, Scene
 from inception_viz.models import Model
-from inception_viz.nulls import Null
+from inception_viz.nulls import AgainstChance, Null
 from inception_viz.text import Text
 from inception_viz.validation import ClusterTests, Specialisation, Stability
 from pages.shell import results, session
@@ -64,7 +64,9 @@ def order(subject: Subject, similar: Correlation, by: str) -> np.ndarray:
 
 def clustered(text: Text, subject: Subject, similar: Correlation, method: str, count: int | None) -> Clusters:
     """The clusters of the similarity that is doubted."""
-    return results.clustered(text, "/".join(subject.key), subject.block, similar, method, count, subject.definition)
+    plain = (subject.definition, subject.transform) == ("spatial", PLAIN)  # then the other pages find the same clusters
+    key = subject.analysis.without_target if plain else "/".join(subject.key)
+    return results.clustered(text, key, subject.block, similar, method, count, subject.definition)
 
 
 def _digest(found: Clusters) -> str:
@@ -86,20 +88,20 @@ def _draws(on: Model, shown: list[Picture], subject: Subject, kind: str, values:
     return nulls.draws(kind, values, subject.definition, subject.transform, twins, count)
 
 
-def null(text: Text, subject: Subject, kind: str) -> Null:
-    """A block's similarity as one of the nulls has it."""
+def null(text: Text, subject: Subject, kind: str, count: int = nulls.DRAWS) -> Null:
+    """A block's similarity as one of the nulls has it, in `count` draws."""
     used, values, shown = results.model(text), subject.values(text), _pictures(subject.definition)
 
     def work(on: Model, progress: Progress) -> Null:
         def watched() -> Iterator[Correlation]:
-            for draw in _draws(on, shown, subject, kind, values, nulls.DRAWS):
+            for draw in _draws(on, shown, subject, kind, values, count):
                 progress.tick()
                 yield draw
 
         return nulls.drawn(kind, watched())
 
     here, smaller = results.here_or_on_cpu(used, work)
-    return results.compute(text, used, "null", ("null", *subject.key, kind), here, nulls.DRAWS, smaller)
+    return results.compute(text, used, "null", ("null", *subject.key, kind, count), here, count, smaller)
 
 
 def by_shifts(subject: Subject, kind: str) -> bool:
@@ -107,11 +109,17 @@ def by_shifts(subject: Subject, kind: str) -> bool:
     return kind == nulls.SHIFT and subject.definition == "spatial"
 
 
-def pair_p(text: Text, subject: Subject, similar: Correlation, against: Null) -> np.ndarray:
-    """p of every pair of a block's channels under a null, `(C, C)`: from all shifts of all pairs, else by rank among the pairs of the null."""
-    if by_shifts(subject, against.kind):
-        return results.shift_p(subject.analysis, subject.block, subject.transform)
-    return nulls.rank_p(similar.r, against.pairs)
+def against_chance(text: Text, subject: Subject, similar: Correlation, against: Null) -> AgainstChance:
+    """How many of a block's pairs are beyond a null; p from all shifts of all pairs, else by rank among the pairs of the null."""
+    used, shifts = results.model(text), by_shifts(subject, against.kind)
+    values = subject.values(text)
+
+    def work(progress: Progress) -> AgainstChance:
+        if shifts:
+            return nulls.against_chance(nulls.shift_p(correlations.transformed(values, transform=subject.transform)))
+        return nulls.against_chance(nulls.rank_p(similar.r, against.pairs))
+
+    return results.compute(text, used, "against chance", ("against chance", *subject.key, against.kind), work)
 
 
 def cluster_tests(text: Text, subject: Subject, found: Clusters, similar: Correlation, kind: str) -> ClusterTests:

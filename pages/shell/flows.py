@@ -61,7 +61,7 @@ def clusters(text: Text, analysis: Analysis, wanted: list[str]) -> dict[str, Clu
     """The clusters of the wanted blocks, in the order of the network."""
     shown = {name: block for name, block in analysis.blocks.items() if name in wanted}
     method, count = controls.method_and_count(text, min(int((~b.correlation.constant).sum()) for b in shown.values()))
-    return {name: results.clustered(text, analysis.key, name, block.correlation, method, count) for name, block in shown.items()}
+    return {name: results.clustered(text, analysis.without_target, name, block.correlation, method, count) for name, block in shown.items()}
 
 
 def followed(text: Text, analysis: Analysis, found: Mapping[str, Clusters], measure: str, other: Picture | None) -> Followed:

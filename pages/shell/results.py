@@ -15,7 +15,7 @@ import streamlit as st
 import torch
 
 from inception_viz import analysis as analyses
-from inception_viz import attributions, clusters, correlations, images, models, nulls
+from inception_viz import attributions, clusters, correlations, images, models
 from inception_viz.activations import Target, capture
 from inception_viz.analysis import Analysis
 from inception_viz.attributions import Attribution
@@ -218,8 +218,10 @@ def _analysis_key(model: Model, picture: Picture, target: Target | None) -> Hash
 
 
 def analysis(text: Text, target: Target | None = None, picture: Picture | None = None, model_: Model | None = None) -> Analysis:
-    """The analysis of the session's picture by the session's model."""
+    """The analysis of the session's picture by the session's model; for `target`, or for the likeliest class."""
     chosen, used = picture or session.current().picture, model_ or model(text)
+    if target is not None and (likeliest := analysis(text, None, chosen, used)).target == target:
+        return likeliest
     work, smaller = here_or_on_cpu(used, Analyzing(chosen, target))
     found = compute(text, used, "analysis", _analysis_key(used, chosen, target), work, smaller=smaller)
     facts = analyses.PictureFacts(chosen.name, chosen.sha256, chosen.width, chosen.height)
@@ -246,7 +248,7 @@ def similarity(text: Text, analysis: Analysis, block: str, definition: str = "sp
 
 def similarity_key(analysis: Analysis, definition: str) -> str:
     """What a similarity was computed from: one picture, or all of the session's."""
-    return analysis.model.key + "".join(p.sha256 for p in session.current().pictures) if definition == "image" else analysis.key
+    return analysis.model.key + "".join(p.sha256 for p in session.current().pictures) if definition == "image" else analysis.without_target
 
 
 def clustered(
@@ -258,16 +260,6 @@ def clustered(
     except VisitorError as error:
         tell(text, error)
         raise
-
-
-@st.cache_data(show_spinner=False, max_entries=50)
-def _shift_p(key: str, block: str, transform: str, _activation: np.ndarray) -> np.ndarray:
-    return nulls.shift_p(correlations.transformed(torch.from_numpy(np.array(_activation)), transform=transform))
-
-
-def shift_p(analysis: Analysis, block: str, transform: str = correlations.PLAIN) -> np.ndarray:
-    """p of every pair of a block's channels from all shifts of all pairs, `(C, C)`."""
-    return _shift_p(analysis.key, block, transform, analysis.blocks[block].activation)
 
 
 @st.cache_data(show_spinner=False, max_entries=200)

@@ -21,6 +21,7 @@ GRAVE = ("serious", "critical")
 def settled(page: Page) -> Page:
     page.wait_for_selector(DONE)
     page.locator("h1").wait_for()
+    page.locator("[data-testid=stSidebar] a").first.wait_for(state="attached")
     page.wait_for_selector(DONE)
     return page
 

@@ -93,8 +93,8 @@ def test_the_language_switch_keeps_the_page_and_its_choices(visit: Visit) -> Non
 def test_two_visitors_keep_their_own_pictures(visit: Visit) -> None:
     pages = [settled(visit("/")), settled(visit("/"))]
     before = seen(pages[0]).get_attribute("src") or ""
-    pages[0].get_by_role("button", name="Chelsea the cat").click()
-    pages[1].get_by_role("button", name="A flower").click()
+    pages[0].get_by_role("button", name="Chelsea the cat", exact=True).click()
+    pages[1].get_by_role("button", name="A flower", exact=True).click()
     for page in pages:
         expect(seen(page)).not_to_have_attribute("src", before)
     assert seen(pages[0]).get_attribute("src") != seen(pages[1]).get_attribute("src")

@@ -19,18 +19,23 @@ def choose(at: AppTest, name: str, language: str, value: object) -> AppTest:
     return at
 
 
+def maps(at: AppTest) -> list[dict]:
+    return [trace for trace in figures(at)[1]["data"] if trace["type"] == "heatmap" and trace.get("zmin") == -1]
+
+
 @BOTH
 def test_the_real_stands_beside_both_nulls_on_one_scale(visit: Visit, language: str) -> None:
     at = visit("pages/correlations.py", language)
-    before = figures(at)[1]["data"]
-    maps = [trace for trace in before if trace["type"] == "heatmap" and trace.get("zmin") == -1]
-    assert len(maps) == 2
-    assert sum(trace["showscale"] is not False for trace in maps) == 1
+    assert "0.05" not in told(at)  # no p before a test
+    choose(at, "test pairs", language, True)
+    before = maps(at)
+    assert len(before) == 2
+    assert sum(trace["showscale"] is not False for trace in before) == 1
     assert "n = 64" in re.sub("[\u2066-\u2069]", "", told(at))
     choose(at, "null", language, "untrained")
-    after = figures(at)[1]["data"]
-    assert after[2]["z"] == before[2]["z"]
-    assert after[5]["z"] != before[5]["z"]
+    after = maps(at)
+    assert after[0]["z"] == before[0]["z"]
+    assert after[1]["z"] != before[1]["z"]
     assert Text(language)("untrained network") in figures(at)[2]["data"][-1]["name"]
 
 
@@ -51,6 +56,7 @@ def test_clusters_follow_the_transform_and_are_held_against_the_untrained_networ
     before = figures(at)[0]["data"][0]["x"]
     choose(at, "transform", "en", "ranks (Spearman)")
     assert figures(at)[0]["data"][0]["x"] != before
+    choose(at, "doubt", "en", "tighter")
     choose(at, "null", "en", "untrained")
     assert any(trace.get("name") == "untrained network: chance" for trace in figures(at)[2]["data"])
 
@@ -84,6 +90,8 @@ def test_pairs_of_clusters_are_taken_out_on_request(visit: Visit) -> None:
 @pytest.mark.parametrize("language", list(LANGUAGES))
 def test_a_method_that_fails_is_marked_and_still_shown(visit: Visit, language: str) -> None:
     at = visit("pages/attributions.py", language)
+    assert not [e for kind in ("success", "warning") for e in at.get(kind) if e.value.startswith(("✗", "✓"))]
+    choose(at, "check method", language, True)
     marks = [element.value for kind in ("success", "warning") for element in at.get(kind)]
     assert len([mark for mark in marks if mark.startswith(("✗", "✓"))]) == 1
     assert len(figures(at)[2]["data"]) == 4
@@ -91,8 +99,8 @@ def test_a_method_that_fails_is_marked_and_still_shown(visit: Visit, language: s
 
 def test_all_methods_are_checked_on_request(visit: Visit) -> None:
     at = choose(visit("pages/attributions.py"), "block", "en", "5b")
-    at.get_by_key("check every method").set_value(True).run()
-    assert not at.exception
+    choose(at, "check method", "en", True)
+    choose(at, "check every", "en", True)
     table = at.dataframe[0].value
     assert len(table) == 5
     assert set(table["Checks"].str[0]) <= {"✗", "✓"}
@@ -107,5 +115,7 @@ def test_over_several_pictures_the_null_permutes_them(visit: Visit, page: str) -
     at.switch_page(page).run()
     choose(at, "block", "en", "5b")
     choose(at, "definition", "en", "image")
+    if "clusters" in page:
+        choose(at, "doubt", "en", "tighter")
     assert at.get_by_key("choose null en").value == "pictures"
     assert any("permuted pictures" in str(trace.get("name")) for figure in figures(at) for trace in figure["data"])
