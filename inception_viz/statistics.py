@@ -401,6 +401,20 @@ def gather(
     return run.finished(state.arrays, state.unreadable)
 
 
+PACED = 8  # pictures
+
+
+def pace(run: Run) -> float:
+    """Seconds a picture in this process, decoding and all: from some pictures of the corpus in one batch, after one time that is not counted."""
+    places = range(min(PACED, run.plan.batch, len(run.corpus)))
+    for _ in range(2):
+        started = time.perf_counter()
+        with contextlib.closing(run.gathered(run.batches(places), places)) as steps:
+            next(steps)
+        seconds = time.perf_counter() - started
+    return seconds / len(places)
+
+
 def save(found: Statistics, path: Path) -> None:
     """Write `path` (.npz), and beside it the card alone as .json. Raises NotSaved."""
     sealed.write(path, found.arrays, found.card)
