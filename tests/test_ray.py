@@ -26,7 +26,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # Ray uses what its own libraries advise against
     import ray.serve
 
-from inception_viz import analysis, corpus, images, statistics  # noqa: E402
+from inception_viz import analysis, corpus, images, sealed, statistics  # noqa: E402
 from inception_viz.activations import NoSuchClass, Target  # noqa: E402
 from inception_viz.analysis import Analysis  # noqa: E402
 from inception_viz.engine import between, parcels, replica  # noqa: E402
@@ -38,7 +38,7 @@ from inception_viz.errors import Cancelled, UnknownChoice  # noqa: E402
 from inception_viz.models import Model, Preprocessing  # noqa: E402
 from inception_viz.statistics import Run  # noqa: E402
 from inception_viz.text import Text  # noqa: E402
-from tests.test_corpus import png, spread  # noqa: E402
+from tests.test_corpus import png, spread, zipped  # noqa: E402
 from tests.test_statistics import PLAN, files, finish, small  # noqa: E402
 
 
@@ -135,10 +135,16 @@ def test_a_shard_whose_workers_die_again_and_again_ends_the_run_with_its_names(r
         list(engine._in_order(run, 0, Mortal({8: 9})))
 
 
-def test_the_corpus_travels_where_it_has_no_path() -> None:
-    order = engine._order(Run(small(), corpus.listed("some", files(3)), PLAN), 1, "cpu")
-    assert order.corpus().digest == corpus.listed("some", files(3)).digest
-    assert Path(order.where) == Path()
+@pytest.mark.parametrize("sample", [None, 5])
+def test_the_corpus_travels_where_it_has_no_path(sample: int | None) -> None:
+    plan = dataclasses.replace(PLAN, sample=sample)
+    for taken in (corpus.listed("some", files(9)), corpus.archive(zipped(dict(files(9))), "some.zip")):
+        run = Run(small(), taken, plan)
+        order = engine._order(run, torch.get_num_threads(), "cpu")
+        assert Path(order.where) == Path()
+        shard = engine.Worker(order, run.model).gather(run.shards[0], engine._digest(run, order))
+        here = next(step for step in statistics.here(run, 0) if isinstance(step, statistics.Shard))
+        assert sealed.digest(shard.arrays) == sealed.digest(here.arrays)
 
 
 # --- a cluster as the app's engine

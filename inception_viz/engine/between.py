@@ -77,7 +77,7 @@ def deployed(settings: Settings) -> tuple[DeploymentHandle, dict[str, object]]:
         graceful_shutdown_timeout_s=2,
         health_check_period_s=5,
         ray_actor_options={
-            "num_cpus": 0 if gpus else 1,
+            "num_cpus": 0 if gpus else min(1.0, cores / replicas),
             "num_gpus": share,
             "runtime_env": {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}},
         },

@@ -112,13 +112,14 @@ class _Crew:
     model: Any
     digest: str
     gpus: int
+    share: float = 1.0  # of a processor core, for each worker without a GPU: one that finds none free would be waited for for ever
     workers: list[Any] = field(default_factory=list)
     away: dict[Any, tuple[range, int]] = field(default_factory=dict)
     tries: dict[int, int] = field(default_factory=dict)
 
     def hire(self) -> Any:
         """One more worker."""
-        return ray.remote(Worker).options(num_gpus=self.gpus, num_cpus=0 if self.gpus else 1).remote(self.order, self.model)
+        return ray.remote(Worker).options(num_gpus=self.gpus, num_cpus=0 if self.gpus else self.share).remote(self.order, self.model)
 
     def idle(self) -> int | None:
         """A worker that may have another shard."""
@@ -158,6 +159,11 @@ def _order(run: Run, threads: int, device: str) -> Order:
     return Order(corpus.name, corpus.where, files, run.plan, run.more, threads, device)
 
 
+def _digest(run: Run, order: Order) -> str:
+    """What a worker must see: the files that lie at the path, or those that travel (where a zip in memory is files like any)."""
+    return run.corpus.digest if order.where else Run(run.model, order.corpus(), order.plan, order.more).corpus.digest
+
+
 def elsewhere(workers: int | None = None, threads: int | None = None) -> Engine:
     """An engine that lets Ray workers gather the shards: as many as asked for, else one a GPU of the cluster, else one a processor core."""
 
@@ -168,7 +174,9 @@ def elsewhere(workers: int | None = None, threads: int | None = None) -> Engine:
         count = workers or gpus or max(1, int(have.get("CPU", 1)))
         run.device = "cuda" if gpus >= count else "cpu"
         each = threads or max(1, int(have.get("CPU", 1)) // count)
-        crew = _Crew(ray.put(_order(run, each, run.device)), ray.put(on_cpu(run.model)), run.corpus.digest, int(gpus >= count))
+        order = _order(run, each, run.device)
+        share = min(1.0, have.get("CPU", 1.0) / count)
+        crew = _Crew(ray.put(order), ray.put(on_cpu(run.model)), _digest(run, order), int(gpus >= count), share)
         crew.workers = [crew.hire() for _ in range(count)]
         try:
             yield from _in_order(run, done, crew)
