@@ -78,7 +78,7 @@ def alone(run: Run) -> statistics.Statistics:
 
 
 def test_two_workers_give_the_same_bits_as_one_process_though_one_is_killed(
-    cluster: None, run: Run, alone: statistics.Statistics, monkeypatch: pytest.MonkeyPatch
+    cluster: None, shared: Engine, run: Run, alone: statistics.Statistics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hired: list[int] = []
     real = engine._Crew.hire
@@ -160,6 +160,7 @@ def shared(cluster: None) -> Iterator[Engine]:
     """The engine of the app, with one replica that does up to four analyses together."""
     way = clusters.Cluster(clusters.Settings(ray.get_runtime_context().gcs_address, replicas=1, batch=4, threads=1))
     found = clusters.engine(way)
+    asked(found, small(), lambda model, progress: None, "first")  # the replica starts while other tests wait for theirs
     yield found
     found.close()
     way.close()

@@ -75,7 +75,7 @@ def deployed(settings: Settings) -> tuple[DeploymentHandle, dict[str, object]]:
         num_replicas=replicas,
         max_ongoing_requests=4 * settings.batch,
         graceful_shutdown_timeout_s=2,
-        health_check_period_s=5,
+        health_check_period_s=2,
         ray_actor_options={
             "num_cpus": 0 if gpus else min(1.0, cores / replicas),
             "num_gpus": share,
