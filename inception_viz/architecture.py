@@ -7,7 +7,7 @@ spring from one tensor. Its branches are those sub-graphs; each is a slice of th
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -33,13 +33,56 @@ _OPERATIONS: tuple[tuple[str, str], ...] = (
 
 
 @dataclass(frozen=True)
+class Field:
+    """What the position (0, 0) of a map is computed from: input pixels `top:bottom` and `left:right`, which reach into the padding around the picture.
+
+    Each position further down or right it lies `down` or `across` pixels further. Every pixel counts alike here; what the network
+    really uses of it lies mostly in the middle (Luo et al. 2016).
+    """
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+    down: int
+    across: int
+
+    def at(self, row: int, column: int, side: int) -> tuple[int, int, int, int]:
+        """The field of a position, cut to a picture of `side` x `side`: top, bottom, left, right, `top:bottom` and `left:right` as in a slice."""
+        places = (
+            self.top + row * self.down,
+            self.bottom + row * self.down,
+            self.left + column * self.across,
+            self.right + column * self.across,
+        )
+        top, bottom, left, right = (min(max(place, 0), side) for place in places)
+        return top, bottom, left, right
+
+    def centre(self, row: int, column: int) -> tuple[float, float]:
+        """The middle of the field of a position, in pixels from the top and from the left."""
+        return (self.top + self.bottom) / 2 + row * self.down, (self.left + self.right) / 2 + column * self.across
+
+    def with_all(self, others: Iterable["Field"]) -> "Field":
+        """The smallest field that holds this one and the others, of equal steps."""
+        all_ = (self, *others)
+        return Field(
+            min(f.top for f in all_), max(f.bottom for f in all_), min(f.left for f in all_), max(f.right for f in all_),
+            max(f.down for f in all_), max(f.across for f in all_),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Branch:
-    """One branch: its name, and its channels `start:stop` of the block's output; `note` says what a reader should know."""
+    """One branch: its name, and its channels `start:stop` of the block's output; `note` says what a reader should know.
+
+    `field` is its receptive field; None where the branch was read from a file.
+    """
 
     name: str
     start: int
     stop: int
     note: str = ""
+    field: Field | None = None
 
 
 @dataclass(frozen=True)
@@ -130,15 +173,41 @@ def _pair(value: object) -> tuple[int, int]:
     return (int(value[0]), int(value[1])) if isinstance(value, tuple | list) else (int(value), int(value))  # type: ignore[call-overload]
 
 
+def _is_pool(node: fx.Node) -> bool:
+    """Whether it is a pooling function with a window; max_pool2d's own text says only what dispatches it, its name says more."""
+    name = f"{getattr(node.target, '__name__', '')} {node.target}"
+    return node.op == "call_function" and "pool2d" in name and "adaptive" not in name
+
+
 def _window(node: fx.Node, layer: nn.Module | None) -> tuple[tuple[int, int], tuple[int, int]]:
     """Kernel and stride of a convolution or pooling, (1, 1) twice for anything else."""
     if isinstance(layer, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
         return _pair(layer.kernel_size), _pair(layer.stride)
-    if node.op == "call_function" and "pool2d" in str(node.target):
+    if _is_pool(node):
         kernel = node.kwargs.get("kernel_size", node.args[1] if len(node.args) > 1 else 1)
         stride = node.kwargs.get("stride", node.args[2] if len(node.args) > 2 else kernel)
         return _pair(kernel), _pair(stride)
     return (1, 1), (1, 1)
+
+
+def _padding(node: fx.Node, layer: nn.Module | None) -> tuple[int, int]:
+    """What a convolution or pooling adds above and on the left; what it adds below and on the right changes no field."""
+    if isinstance(layer, nn.Conv2d) and isinstance(layer.padding, str):
+        return _pair([(k - 1) // 2 for k in layer.kernel_size] if layer.padding == "same" else 0)
+    if isinstance(layer, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+        return _pair(layer.padding)
+    if _is_pool(node):
+        return _pair(node.kwargs.get("padding", node.args[3] if len(node.args) > 3 else 0))
+    return (0, 0)
+
+
+def _covered(read: list[Field], window: tuple[tuple[int, int], tuple[int, int]], padding: tuple[int, int]) -> Field:
+    """The field after reading nodes with fields `read` through a window of a kernel and stride."""
+    (high, wide), (down, across) = window
+    field = read[0].with_all(read[1:]) if read else Field(0, 1, 0, 1, 1, 1)
+    top, left = field.top - padding[0] * field.down, field.left - padding[1] * field.across
+    bottom, right = (field.bottom + (high - 1 - padding[0]) * field.down, field.right + (wide - 1 - padding[1]) * field.across)
+    return Field(top, bottom, left, right, field.down * down, field.across * across)
 
 
 def _macs(layer: nn.Module | None, shape: tuple[int, ...]) -> int:
@@ -177,6 +246,7 @@ def _operations(module: fx.GraphModule, names: Mapping[str, str], side: int) -> 
             kernel=kernel,
             block=None,
             branch=None,
+            _covered=_covered([facts["_covered"] for facts in read], (pooled or kernel, stride), _padding(node, layer)),
             **_field(read, kernel, stride, pooled),
         )
         graph.add_edges_from((source, names[node.name]) for source in sources)
@@ -224,7 +294,7 @@ def _block(graph: nx.DiGraph, node: str, source: str, parts: Mapping[str, set[st
         stop = start + graph.nodes[end]["shape"][0]
         kernels = [graph.nodes[n]["kernel"] for n in part if graph.nodes[n]["operation"] == "convolution"]
         slip = branch == "5x5" and all(max(k) < 5 for k in kernels)
-        branches.append(Branch(branch, start, stop, FIVE_IS_THREE if slip else ""))
+        branches.append(Branch(branch, start, stop, FIVE_IS_THREE if slip else "", graph.nodes[end]["_covered"]))
         for n in part:
             graph.nodes[n].update(block=name, branch=branch)
         start = stop
@@ -238,6 +308,8 @@ def describe_network(network: nn.Module, side: int) -> Architecture:
     module, names = traced(network)
     graph = _operations(module, names, side)
     blocks = tuple(reversed(list(_find_blocks(graph))))
+    for _, facts in graph.nodes(data=True):
+        del facts["_covered"]  # the branches have it
     output = next(n for n in module.graph.nodes if n.op == "output")
     return Architecture(graph, blocks, side, names[output.all_input_nodes[0].name])
 

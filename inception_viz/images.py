@@ -236,6 +236,14 @@ def decode(data: bytes, name: str = "picture") -> Picture:
     return Picture(shown_name(name), hashlib.sha256(data).hexdigest(), width, height, pixels)
 
 
+def jpeg(pixels: np.ndarray, side: int, quality: int) -> bytes:
+    """A square picture `(s, s, 3)` uint8, made `side` x `side`, as the bytes of a JPEG file."""
+    picture = Image.fromarray(pixels)
+    file = io.BytesIO()
+    (picture if len(pixels) == side else picture.resize((side, side), Image.Resampling.BOX)).save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
 @dataclass(frozen=True)
 class Sample:
     """A picture that comes inside an installed package: its title (to be translated), where it is from, and its licence."""

@@ -18,18 +18,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from inception_viz import clusters, images, sealed, tallies
 from inception_viz import corpus as corpora
-from inception_viz import images, sealed, tallies
+from inception_viz import examples as best
 from inception_viz.activations import capture
 from inception_viz.architecture import Block, Branch, describe
 from inception_viz.corpus import Batch, Corpus, Unreadable
 from inception_viz.correlations import from_moments
 from inception_viz.errors import UnknownChoice, VisitorError
+from inception_viz.examples import Collection, Examples
 from inception_viz.images import PictureError
 from inception_viz.models import Model, folded
 from inception_viz.moments import CrossMoments, Moments
 from inception_viz.sealed import Arrays
-from inception_viz.tallies import STANDARD, Gatherer, Seen, Setting, Tally
+from inception_viz.tallies import STANDARD, Gatherer, Seen, Setting, Tally, Told
 from inception_viz.text import LANGUAGES, message
 
 FORMAT = 1
@@ -158,6 +160,13 @@ class Statistics:
         """The moments of every class of pictures."""
         return ClassMoments(self.arrays["classes/n"], self.arrays[f"classes/{block}/mean"], self.arrays[f"classes/{block}/squares"])
 
+    @cached_property
+    def examples(self) -> Collection | None:
+        """The best examples, where they were gathered."""
+        told = self.card.get("examples")
+        mine = {name.removeprefix("examples/"): array for name, array in self.arrays.items() if name.startswith("examples/")}
+        return None if told is None else Collection(mine, told)
+
     def class_names(self, language: str) -> list[str]:
         """The names of the classes, in English where there are no others."""
         names = self.card["classes"]["names"]
@@ -185,15 +194,17 @@ def _blocks_told(blocks: Iterable[Block]) -> list[dict]:
 class Run:
     """One network, one corpus, one plan: the shards, what they hold, and what they are merged into."""
 
-    def __init__(self, model: Model, corpus: Corpus, plan: Plan = Plan(), more: Sequence[Tally] = ()) -> None:
+    def __init__(
+        self, model: Model, corpus: Corpus, plan: Plan = Plan(), more: Sequence[Tally] = (), standard: Sequence[Tally] = STANDARD
+    ) -> None:
         if plan.classes not in CLASSES:
             raise UnknownChoice(found=plan.classes, kind=message("definition"), allowed=", ".join(CLASSES))
-        self.model, self.plan, self.whole, self.more = model, plan, corpus, tuple(more)
+        self.model, self.plan, self.whole, self.more, self.standard = model, plan, corpus, tuple(more), tuple(standard)
         self.device = model.device.type
         self.corpus = corpora.sampled(corpus, plan.sample, plan.seed) if plan.sample else corpus
         if plan.classes == FOLDER and not 2 <= len(self.corpus.folders) <= MAX_CLASSES:
             raise NoFolders(found=len(self.corpus.folders), allowed=MAX_CLASSES)
-        self.tallies = (*STANDARD, *more)
+        self.tallies = (*standard, *more)
         self.setting = Setting(describe(model).blocks, model.device, len(self._names["en"]))
         self._place = {name: number for number, name in enumerate(self.corpus.folders)}
 
@@ -233,7 +244,7 @@ class Run:
                 "threads": torch.get_num_threads(),
                 "machine": platform.machine(),
             },
-        }
+        } | ({"settings": settings} if (settings := {tally.name: tally.card for tally in self.tallies if isinstance(tally, Told)}) else {})
 
     def seen(self, batch: Batch) -> Seen:
         """What the network answers to a batch."""
@@ -275,6 +286,20 @@ class Run:
         }
         return Shard(places, arrays, tuple(unreadable))
 
+    def view(self, number: int) -> np.ndarray | None:
+        """What the network sees of one file, `(S, S, 3)` uint8; None where it cannot be read."""
+        entry = self.corpus.entries[number]
+        try:
+            if entry.size <= images.MAX_BYTES:
+                return self.model.weights.preprocessing.view(images.decode(self.corpus.read(number), entry.name))
+        except PictureError:
+            pass
+        return None
+
+    def class_list(self, language: str) -> list[str]:
+        """The names of the classes of pictures, in English where there are no others."""
+        return self._names.get(language) or self._names["en"]
+
     def merged(self, a: Arrays, b: Arrays) -> dict[str, np.ndarray]:
         """The arrays of two neighbouring stretches of the corpus."""
         return tallies.merged(self.tallies, a, b)
@@ -315,6 +340,13 @@ class State:
 START = State(0, {}, ())
 
 
+def is_of(card: Mapping, run: Run) -> bool:
+    """Whether a card is of the same network, pictures and settings as a run, wherever it was made."""
+    mine = sealed.as_read(run.card())
+    mine.pop("made_with")
+    return all(card.get(key) == value for key, value in mine.items())
+
+
 class Checkpoint:
     """Where a run keeps its state: the newest, and the one before it for the case that the newest is damaged."""
 
@@ -349,12 +381,15 @@ class Checkpoint:
         return START
 
     def _checked(self, state: State, card: Mapping) -> State:
-        mine, theirs = self._run.card(), dict(card)
-        for told in (mine, theirs):
-            told.pop("made_with")
-        if any(theirs.get(key) != value for key, value in sealed.as_read(mine).items()):
+        if not is_of(card, self._run):
             raise OtherRun(name=self.path.name)
         return state
+
+    def done(self) -> int:
+        """How many files were done, as far as the newest state tells; whatever run it is of."""
+        with contextlib.suppress(sealed.NotWhole, OSError, KeyError, TypeError, ValueError):
+            return int(sealed.read(self.path, self.path.name, MAX_RESULT)[1]["done"])
+        return 0
 
     def exists(self) -> bool:
         """Whether there is anything to go on with."""
@@ -415,6 +450,68 @@ def pace(run: Run) -> float:
     return seconds / len(places)
 
 
+def clusterings(found: Statistics, method: str = clusters.DEFAULT, count: int | None = None) -> dict[str, np.ndarray]:
+    """The clusters of every block over all positions, as labels (C,); with a wished number, as many as a block has live channels."""
+    labels = {}
+    for block in found.blocks:
+        similar = from_moments(found.positions(block.name))
+        live = int((~similar.constant).sum())
+        labels[block.name] = clusters.find(similar, method, None if count is None else min(count, live) or None).labels
+    return labels
+
+
+def second_pass(run: Run, labels: Mapping[str, np.ndarray]) -> Run:
+    """The run over the same pictures that gathers the best examples of the channels and clusters `labels` (C,) of the blocks named, and nothing else."""
+    return Run(run.model, run.whole, run.plan, [Examples(labels, blocks=tuple(labels))], standard=())
+
+
+def gather_examples(
+    run: Run, how: Mapping[str, object], checkpoint: Checkpoint | None = None, state: State = START, engine: Engine = here
+) -> Generator[Progress, None, Collection]:
+    """The best examples of a corpus by a run of `second_pass`, as `gather` goes; `how` says for the card how the clusters were found.
+
+    At the end the pictures that are kept small are read once more. Raises NothingRead or NotSaved.
+    """
+    found = yield from gather(run, checkpoint, state, engine)
+    arrays = {name.removeprefix("examples/"): array for name, array in found.arrays.items()}
+    steps = best.collected(
+        arrays,
+        _told_of(run, arrays, len(run.corpus) - len(found.card["unreadable"]), how),
+        lambda number: images.shown_name(run.corpus.entries[number].name),
+        run.view,
+    )
+    while True:
+        try:
+            next(steps)
+            yield Progress(len(run.corpus), len(run.corpus), len(found.card["unreadable"]))
+        except StopIteration as end:
+            collection: Collection = end.value
+            return collection
+
+
+def _told_of(run: Run, arrays: Arrays, pictures: int, how: Mapping[str, object]) -> dict:
+    return {
+        "most": best.MOST,
+        "pictures": pictures,
+        "side": run.model.weights.preprocessing.crop,
+        "clusters": dict(how),
+        "fields": best.fields([block for block in run.setting.blocks if f"{block.name}/labels" in arrays]),
+        "folders": run.class_list("en") if run.plan.classes == FOLDER else [],
+        "class_names": best.names_of(run.model),
+    }
+
+
+def with_examples(found: Statistics, collection: Collection) -> Statistics:
+    """The same statistics with the best examples of the same pictures, to be saved together."""
+    mine = {name: array for name, array in found.arrays.items() if not name.startswith("examples/")}
+    card = {
+        key: value for key, value in found.card.items() if key not in ("sha256", "examples")
+    }  # a loaded card has the checksum of what was
+    return Statistics(
+        mine | {f"examples/{name}": array for name, array in collection.arrays.items()}, card | {"examples": dict(collection.card)}
+    )
+
+
 def save(found: Statistics, path: Path) -> None:
     """Write `path` (.npz), and beside it the card alone as .json. Raises NotSaved."""
     sealed.write(path, found.arrays, found.card)
@@ -453,6 +550,8 @@ def _check(found: Statistics) -> None:
     if any(found.arrays[name].shape != shape for name, shape in shapes.items()):
         raise ValueError("arrays that do not fit the card")
     unreadable(found.card)
+    if found.examples:
+        best.check(found.examples, found.blocks)
 
 
 def usual_classes(corpus: Corpus) -> str:

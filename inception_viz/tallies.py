@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -73,6 +73,13 @@ class Tally(Protocol):
 
     def merge(self, a: Arrays, b: Arrays) -> dict[str, np.ndarray]:
         """The arrays of both."""
+
+
+@runtime_checkable
+class Told(Protocol):
+    """A tally with a setting that decides its result: `card` tells it in plain values, and a run that was cut goes on only with the same."""
+
+    card: Mapping
 
 
 def of_moments(name: str, found: Moments) -> dict[str, np.ndarray]:

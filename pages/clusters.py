@@ -5,7 +5,7 @@ import streamlit as st
 from inception_viz import clusters as library
 from inception_viz.attributions import cluster_map
 from inception_viz.figures import clusters as drawing
-from pages.shell import controls, doubts, evidence, features, frame, results, session, told
+from pages.shell import controls, doubts, evidence, examples, features, frame, results, session, told
 
 text = frame.open_page("clusters")
 controls.training(text)
@@ -38,6 +38,8 @@ st.subheader(text("One cluster"), anchor=False)
 chosen = controls.choice("cluster", text("Cluster"), {k: text("cluster {n}", n=k + 1) for k in range(found.count)})
 told.cluster_members(text, block, found, similar, chosen)
 features.expander(text, analysis, name, found.members(chosen))
+
+examples.section(text, analysis, name, found, chosen)
 
 st.subheader(text("Over several pictures"), anchor=False)
 if len(session.current().pictures) < controls.FEWEST:

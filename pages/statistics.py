@@ -7,7 +7,7 @@ from inception_viz import statistics as numbers
 from inception_viz.figures import clusters as cluster_drawing
 from inception_viz.figures import correlations as matrices
 from inception_viz.figures import statistics as drawing
-from pages.shell import controls, frame, statistics
+from pages.shell import controls, examples, frame, statistics
 
 text = frame.open_page("statistics")
 controls.training(text)
@@ -65,4 +65,4 @@ with right:
     frame.show(drawing.class_means(means, rows, columns, text), f"statistics-class-means-{block.name}")
     statistics.told_classes(text, found)
 
-statistics.downloads(text, found)
+statistics.downloads(text, examples.over_statistics(text, found, block, method, count))

@@ -135,6 +135,20 @@ def test_a_shard_whose_workers_die_again_and_again_ends_the_run_with_its_names(r
         list(engine._in_order(run, 0, Mortal({8: 9})))
 
 
+def test_workers_keep_the_best_examples_and_nothing_else_in_a_second_pass() -> None:
+    first = Run(small(), corpus.listed("some", files(20)), PLAN)
+    second = statistics.second_pass(first, statistics.clusterings(finish(statistics.gather(first))))
+    order = engine._order(second, torch.get_num_threads(), "cpu")
+    worker = engine.Worker(pickle.loads(pickle.dumps(order)), second.model)  # as it arrives there
+    shards = [worker.gather(places, second.corpus.digest) for places in second.shards]
+    total: dict = {}
+    for shard in reversed(shards):
+        total = second.merged(shard.arrays, total)
+    assert len(shards) > 2
+    assert sealed.digest(total) == finish(statistics.gather(second)).sha256
+    assert all(name.startswith("examples/") for name in total)
+
+
 @pytest.mark.parametrize("sample", [None, 5])
 def test_the_corpus_travels_where_it_has_no_path(sample: int | None) -> None:
     plan = dataclasses.replace(PLAN, sample=sample)

@@ -71,6 +71,7 @@ class Order:
     files: tuple[tuple[str, bytes], ...]
     plan: Plan
     more: tuple[Tally, ...]
+    standard: tuple[Tally, ...]
     threads: int
     device: str
 
@@ -86,7 +87,7 @@ class Worker:
         torch.set_num_threads(order.threads)
         device = torch.device(order.device)
         here = replace(model, network=model.network.to(device), device=device)
-        self._run = Run(here, order.corpus(), order.plan, order.more)
+        self._run = Run(here, order.corpus(), order.plan, order.more, order.standard)
         self._digest = self._run.corpus.digest
 
     def gather(self, places: range, digest: str) -> Shard:
@@ -156,7 +157,7 @@ class _Crew:
 def _order(run: Run, threads: int, device: str) -> Order:
     corpus = run.whole
     files = () if corpus.where else tuple((entry.name, corpus.read(number)) for number, entry in enumerate(corpus.entries))
-    return Order(corpus.name, corpus.where, files, run.plan, run.more, threads, device)
+    return Order(corpus.name, corpus.where, files, run.plan, run.more, run.standard, threads, device)
 
 
 def _digest(run: Run, order: Order) -> str:

@@ -71,7 +71,8 @@ def title_rows(figure: go.Figure, title: str, right_to_left: bool) -> None:
     """A title beside the vertical axis; on a right-to-left page it is given the room that plotly does not measure."""
     figure.update_yaxes(title=title, automargin=not right_to_left)
     if right_to_left:
-        figure.update_layout(margin_l=76)
+        figure.update_layout(margin_l=88)
+        figure.update_yaxes(title_standoff=42)
 
 
 def number_rows(figure: go.Figure, right_to_left: bool) -> None:

@@ -3,8 +3,9 @@
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Generator, Hashable
+from collections.abc import Generator, Hashable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import streamlit as st
@@ -17,6 +18,7 @@ from inception_viz.corpus import Corpus
 from inception_viz.correlations import Correlation, CrossCorrelation
 from inception_viz.engine.local import Progress
 from inception_viz.errors import VisitorError
+from inception_viz.examples import Collection
 from inception_viz.statistics import Plan, Run, State, Statistics
 from inception_viz.text import Text
 from pages.shell import controls, frame, lab, results, session
@@ -30,13 +32,14 @@ KEPT = 3  # unfinished runs and files of results that the server remembers
 
 
 @dataclass(eq=False)
-class _Kept:
+class Kept:
     """The newest few things by key."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     found: OrderedDict = field(default_factory=OrderedDict)
 
     def put(self, key: object, value: object) -> None:
+        """Keep it; the oldest goes where there are too many."""
         with self.lock:
             self.found[key] = value
             self.found.move_to_end(key)
@@ -44,22 +47,24 @@ class _Kept:
                 self.found.popitem(last=False)
 
     def get(self, key: object) -> object:
+        """What is kept, or None."""
         with self.lock:
             return self.found.get(key)
 
     def drop(self, key: object) -> None:
+        """Keep it no longer."""
         with self.lock:
             self.found.pop(key, None)
 
 
 @st.cache_resource(show_spinner=False)
-def _unfinished() -> _Kept:
-    return _Kept()
+def _unfinished() -> Kept:
+    return Kept()
 
 
 @st.cache_resource(show_spinner=False)
-def _opened() -> _Kept:
-    return _Kept()
+def _opened() -> Kept:
+    return Kept()
 
 
 class _InMemory:
@@ -198,14 +203,13 @@ def gathered(text: Text) -> Statistics:
     chosen = session.current().choices
     opened = _opened().get(chosen.get("statistics loaded"))
     if isinstance(opened, Statistics):
+        chosen["statistics plan"] = None
         return opened
     pictures = chosen.get("statistics corpus") or _samples()
-    try:
-        run = Run(results.model(text), pictures, _plan(text, pictures))
-    except VisitorError as error:
-        results.tell(text, error)
-        raise
-    key = ("statistics", run.model.key, run.model.weights.name, run.corpus.digest, run.plan)
+    chosen["statistics plan"] = _plan(text, pictures)
+    run = run_on_show(text)
+    assert run is not None
+    key = ("statistics", *run_key(run))
 
     _announced(text, run, key)
 
@@ -218,7 +222,54 @@ def gathered(text: Text) -> Statistics:
     return results.compute(text, run.model, "statistics", key, work, in_turns=True)
 
 
-def _fractions(steps: Generator[statistics.Progress, None, Statistics]) -> Generator[float, None, Statistics]:
+def own_files() -> int:
+    """How many files the Statistics page was last asked to look at; 0 if none but the samples, or saved statistics."""
+    pictures, plan = (session.current().choices.get(f"statistics {kind}") for kind in ("corpus", "plan"))
+    return min(len(pictures), plan.sample or len(pictures)) if pictures is not None and plan is not None else 0
+
+
+def run_on_show(text: Text) -> Run | None:
+    """The run of the Statistics page in this session; None where statistics were opened from a file, or the page was never visited."""
+    chosen = session.current().choices
+    plan = chosen.get("statistics plan")
+    if plan is None:
+        return None
+    used, pictures, made = results.model(text), chosen.get("statistics corpus") or _samples(), chosen.get("statistics run")
+    if isinstance(made, Run) and made.model is used and made.whole is pictures and made.plan == plan:
+        return made  # names and folders of two hundred thousand files are not gone through at every click
+    try:
+        chosen["statistics run"] = Run(used, pictures, plan)
+    except VisitorError as error:
+        results.tell(text, error)
+        raise
+    return chosen["statistics run"]
+
+
+def run_key(run: Run) -> tuple:
+    """Names a run: two of equal keys give equal results."""
+    return run.model.key, run.model.weights.name, run.corpus.digest, run.plan
+
+
+def collect(text: Text, run: Run, labels: Mapping[str, np.ndarray], how: Mapping[str, object]) -> Collection:
+    """The best examples over the pictures of a run, for clusters by block; with progress and a stop, after which it goes on where it was."""
+    second = statistics.second_pass(run, labels)
+    digest = hashlib.sha256(b"".join(name.encode() + array.tobytes() for name, array in labels.items())).hexdigest()
+    key = ("collected", *run_key(run), digest)
+
+    def work(progress: Progress) -> Generator[float, None, Collection]:
+        state = _unfinished().get(key)
+        begun = state if isinstance(state, State) else statistics.START
+        found = yield from _fractions(statistics.gather_examples(second, how, _InMemory(key), begun))
+        _unfinished().drop(key)
+        return found
+
+    return results.compute(text, run.model, "examples", key, work, in_turns=True)
+
+
+Result = TypeVar("Result")
+
+
+def _fractions(steps: Generator[statistics.Progress, None, Result]) -> Generator[float, None, Result]:
     while True:
         try:
             yield next(steps).fraction
@@ -290,6 +341,16 @@ def _clusters(digest: str, block: str, kind: str, method: str, count: int | None
 def clustered(found: Statistics, block: str, kind: str, method: str, count: int | None) -> Clusters:
     """The clusters of a block's channels."""
     return _clusters(found.sha256, block, kind, method, count, correlation(found, block, kind))
+
+
+@st.cache_data(show_spinner=False, max_entries=4)
+def _labels(digest: str, method: str, count: int | None, _found: Statistics) -> dict[str, np.ndarray]:
+    return statistics.clusterings(_found, method, count)
+
+
+def clusterings(found: Statistics, method: str, count: int | None) -> dict[str, np.ndarray]:
+    """The clusters of every block over all positions, by one method."""
+    return _labels(found.sha256, method, count, found)
 
 
 @st.cache_data(show_spinner=False, max_entries=4)

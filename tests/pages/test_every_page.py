@@ -14,8 +14,8 @@ WORDS = [word for word in PAGES if word != "home"]
 FIGURES = {
     "activations": 2,
     "correlations": 3,
-    "clusters": 4,
-    "attributions": 6,
+    "clusters": 2,
+    "attributions": 5,
     "knockouts": 2,
     "statistics": 9,
     "cost": 1,
