@@ -2,8 +2,8 @@
 
     python -m benchmarks topology        (TINY_IMAGENET=DIR, TRIAL=DIR: where the data are, where results are kept; TRIAL_PART=0/2 does every second)
 
-A line of JSON a run goes into TRIAL/results-PART.jsonl; a run that is there is not done again. At the end the table is printed, and with
-TRIAL_EXPORT=1 the results and the winner's weights are written into assets/.
+A line of JSON a run goes into TRIAL/results-PART.jsonl; a run that is there is not done again, nor with TRIAL_COMMITTED=1 one that came with the
+project. At the end the table is printed, and with TRIAL_EXPORT=1 the results and the winner's weights are written into assets/.
 """
 
 import hashlib
@@ -73,7 +73,8 @@ Key = tuple[str, int, str, int]
 
 def known() -> dict[Key, dict]:
     """The runs that are there, by task, budget, topology and seed; a line that was cut off is none."""
-    found = {}
+    there = json.loads(trial.RESULTS.read_text(encoding="utf-8"))["runs"] if os.environ.get("TRIAL_COMMITTED") else []
+    found = {(run["task"], run["budget"], run["topology"], run["seed"]): run for run in there}
     for file in sorted(folder().glob("results-*.jsonl")):
         for line in file.read_text(encoding="utf-8").splitlines():
             try:
@@ -129,7 +130,7 @@ def keep_network(network: Network, file: Path) -> None:
 def one(task: Task, budget: int, name: str, seed: int) -> dict:
     """One run of the report."""
     found = hand(task, budget, seed, False) if name in (trial.CONSTRUCTED, trial.CLUSTERED) else ()
-    won = chosen(task, budget) if name == trial.HALVED else ()
+    won = chosen(task, budget, name) if name in trial.SEARCHED else merged(task, budget, seed) if name == trial.MERGED else ()
     table = trial.tabled(task, trial.rows(name, seed, found, won), budget)
     network, reached, spent = trained(task, table, seed, False)
     if name == "hand":
@@ -144,19 +145,35 @@ def shipped(task: Task, budget: int, name: str) -> Path:
     return folder() / f"{name}-{task.name}-{budget}.safetensors"
 
 
-def chosen(task: Task, budget: int) -> tuple[Block, ...]:
+def merged(task: Task, budget: int, seed: int) -> tuple[Block, ...]:
+    """What is left of a wide network, trained briefly from this seed on the training pictures, when its redundant channels are merged."""
+    table, recipe = trial.wide(task, budget)
+    network, pictures = trial.built(table, seed), data(task, seed, False).train
+    for _ in trial.train(network, pictures, recipe, seed):
+        pass
+    return trial.merged(task, budget, trial.redundancy(network, pictures))
+
+
+def offered(task: Task, budget: int, name: str) -> tuple[str, dict[str, tuple[Block, ...]]]:
+    """Under which word the scores of a search are kept, and among which blocks it searches."""
+    if name == trial.HALVED:
+        return "choosing", trial.candidates(hand(task, budget, CHOOSING, True))
+    return f"choosing for {name}", trial.candidates_by_lot(CHOOSING + trial.LOTS.index(name))
+
+
+def chosen(task: Task, budget: int, searched: str) -> tuple[Block, ...]:
     """The winner of the halving, on pictures held out of the training set and with seeds of its own; every score is kept as a run of its own."""
-    offered = trial.candidates(hand(task, budget, CHOOSING, True))
+    word, blocks = offered(task, budget, searched)
     each = 2 if task.name == "digits" else 1
 
     def score(name: str, turn: int) -> float:
         return float(np.mean([once(name, CHOOSING + turn * each + i) for i in range(each)]))
 
     def once(name: str, seed: int) -> float:
-        topology = f"choosing: {name}"
+        topology = f"{word}: {name}"
         run = known().get((task.name, budget, topology, seed))
         if run is None:
-            table = trial.tabled(task, offered[name], budget)
+            table = trial.tabled(task, blocks[name], budget)
             _, reached, spent = trained(task, table, seed, True)
             run = {
                 "task": task.name,
@@ -170,8 +187,8 @@ def chosen(task: Task, budget: int) -> tuple[Block, ...]:
             keep(run)
         return run["accuracy"]
 
-    *_, last = trial.halving(list(offered), score)
-    return offered[next(iter(last))]
+    *_, last = trial.halving(list(blocks), score)
+    return blocks[next(iter(last))]
 
 
 def wanted() -> Iterator[tuple[Task, int, str, int]]:

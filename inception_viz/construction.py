@@ -4,17 +4,24 @@ The plain reading: clusters of channels that fire together become the units of t
 convolution, what reaches one position further for a 3x3, two for a 5x5. How far that carries, the trial says: see `trial`.
 """
 
+import re
 from dataclasses import dataclass
+from itertools import groupby
 
+import networkx as nx
 import numpy as np
 import torch
 from torch import Tensor
 
-from inception_viz.architecture import Architecture
+from inception_viz.architecture import Architecture, describe_network
 from inception_viz.clusters import DEFAULT, Clusters, find
-from inception_viz.correlations import Correlation, correlate
-from inception_viz.errors import VisitorError
-from inception_viz.tables import Block
+from inception_viz.correlations import Correlation, correlate, from_moments
+from inception_viz.errors import UnknownChoice, VisitorError
+from inception_viz.images import shown_name
+from inception_viz.models import random_network
+from inception_viz.moments import Moments
+from inception_viz.statistics import LagMoments, Statistics
+from inception_viz.tables import Block, Table
 from inception_viz.text import message
 
 LAGS = (0, 1, 2)  # positions around a position that a 1x1, a 3x3 and a 5x5 convolution see
@@ -90,6 +97,63 @@ def reach(activation: Tensor, clusters: Clusters) -> Reach:
         return Reach(np.empty((0, 3)), np.empty(0, dtype=int))
     stacked = torch.stack(maps, dim=1)
     return Reach(torch.stack([autocorrelation(stacked, lag) for lag in LAGS], dim=1).numpy(), clusters.sizes)
+
+
+def reach_over_corpus(moments: Moments, lags: LagMoments, clusters: Clusters) -> Reach:
+    """How far correlation reaches inside each cluster over a whole corpus, from what was gathered of it.
+
+    Each channel goes with itself, not with the others of its cluster: no pairs of channels are gathered at a distance. Exactly the mean over the
+    cluster's channels, each with deviation 1, of what `autocorrelation` sums.
+    """
+    variance = moments.comoment.diagonal().numpy() / max(moments.n, 1)
+    apart = (
+        lags.n[:, None] * (lags.mean - moments.mean.numpy()) ** 2
+    )  # pairs lie nearer to the middle than positions do: their mean is another
+    r = np.full((clusters.count, len(LAGS)), np.nan)
+    for cluster in range(clusters.count):
+        own = clusters.members(cluster)
+        product, squares = ((sums + apart)[:, own] / variance[own] for sums in (lags.product, lags.squares))
+        with np.errstate(invalid="ignore", divide="ignore"):  # no pairs on maps smaller than the lag
+            r[cluster] = [1.0, *(product.sum(1) / squares.sum(1))]
+    return Reach(r, clusters.sizes)
+
+
+class NoLags(VisitorError):
+    """A file of statistics from before lags were gathered."""
+
+    words = message("These statistics do not hold how far correlation reaches in space: gather them again with this version.")
+
+
+def over_corpus(found: Statistics, block: str, method: str = DEFAULT, count: int | None = None) -> "Measured":
+    """What the channels of a block ask of the next layer, from the statistics of a corpus. Raises NoLags, UnknownChoice or TooManyClusters."""
+    if block not in (names := [b.name for b in found.blocks]):
+        raise UnknownChoice(found=block, kind=message("block"), allowed=", ".join(names))
+    moments, lags = found.positions(block), found.lags(block)
+    if lags is None:
+        raise NoLags()
+    similar = from_moments(moments)
+    groups = find(similar, method, count)
+    return Measured(similar, groups, reach_over_corpus(moments, lags, groups), dimensions(similar))
+
+
+class OtherNetwork(VisitorError):
+    """Statistics of a network with other blocks than the one at hand."""
+
+    words = message("These statistics are of “{found}” with other blocks than “{allowed}” has here. Choose that network first.")
+
+
+def fits(found: Statistics, architecture: Architecture, name: str) -> None:
+    """Raise OtherNetwork unless the statistics are of a network with the blocks of `architecture`, which is called `name`."""
+    if [(b.name, b.channels) for b in found.blocks] != [(b.name, b.channels) for b in architecture.blocks]:
+        raise OtherNetwork(found=shown_name(str(found.card["model"]["architecture"])), allowed=name)
+
+
+def of_statistics(found: Statistics) -> Architecture:
+    """The architecture that statistics are of, for pictures as large as they were gathered from. Raises UnknownChoice or OtherNetwork."""
+    name = str(found.card["model"]["architecture"])
+    architecture = describe_network(random_network(name, 2).eval(), int(found.card["transform"]["crop"]))
+    fits(found, architecture, name)
+    return architecture
 
 
 def dimensions(correlation: Correlation) -> float:
@@ -190,21 +254,46 @@ def fitted(block: Block, inputs: int, side: int, budget: int) -> Block:
 
 def architects_own(architecture: Architecture, name: str) -> tuple[Block | None, int]:
     """The six widths of a block as it stands in the network, and its multiply-accumulates; None for a block of another kind (Inception v3's)."""
-    found = architecture.block(name)
-    nodes = [(n, f) for n, f in architecture.graph.nodes(data=True) if f["block"] == name]
+    found, graph = architecture.block(name), architecture.graph
+    nodes = [(n, f) for n, f in graph.nodes(data=True) if f["block"] == name]
     total = sum(facts["macs"] for _, facts in nodes)
     if {b.name for b in found.branches} - {"1x1", "3x3", "5x5", "pool"}:
         return None, total
     widths: dict[str, list[int]] = {}
-    for _, facts in nodes:
+    groups: dict[str, int] = {}
+    for node, facts in nodes:
         if facts["operation"] == "convolution":
             widths.setdefault(facts["branch"], []).append(facts["shape"][0])
+            groups[facts["branch"]] = _groups(graph, node)
     one, three, five, pool = (widths.get(b, []) for b in ("1x1", "3x3", "5x5", "pool"))
-    return Block(sum(one), *_pair(three), *_pair(five), sum(pool)), total
+    return Block(sum(one), *_pair(three), *_pair(five), sum(pool), groups.get("3x3", 1), groups.get("5x5", 1)), total
+
+
+def _groups(graph: nx.DiGraph, node: str) -> int:
+    """In how many groups a convolution works: as many times fewer multiply-accumulates than a plain one."""
+    facts, (source,) = graph.nodes[node], graph.predecessors(node)
+    (width, *sides), kernel = facts["shape"], facts["kernel"]
+    return int(width * graph.nodes[source]["shape"][0] * np.prod(kernel) * np.prod(sides) // facts["macs"])
 
 
 def _pair(widths: list[int]) -> tuple[int, int]:
     return (widths[0], widths[1]) if len(widths) == 2 else (0, sum(widths))
+
+
+def in_place(architecture: Architecture, name: str, block: Block, classes: int) -> Table:
+    """A network with `block` in the place of the block `name`, and the architects' own blocks around it where all have the six widths, else alone.
+
+    A single convolution and a pooling stand for the stem: they give as many channels on as large a map.
+    """
+    own = {b.name: architects_own(architecture, b.name)[0] for b in architecture.blocks}
+    rows = {n: block if n == name else row for n, row in own.items() if row}
+    if len(rows) < len(own) or not all(re.fullmatch(r"\d[a-z]", n) for n in own):
+        rows = {name: block}
+    stages = tuple(tuple(row for _, row in stage) for _, stage in groupby(rows.items(), key=lambda item: item[0][0]))
+    first = architecture.block(next(iter(rows)))
+    reduced = round(architecture.input_side / first.height)  # how many pixels lie between two positions of the first block's map
+    stem = architecture.graph.nodes[first.source]["shape"][0]
+    return Table(stages, architecture.input_side, classes, stem, max(1, reduced // 2), stem_pool=reduced > 1)
 
 
 def following(architecture: Architecture, name: str) -> str | None:

@@ -36,6 +36,17 @@ TERMS = (
     Term(message("attribution"), message("A share of the prediction given to a channel, a cluster or a place, by a stated method.")),
     Term(message("conductance"), message("How much of the prediction flows through a channel between a plain picture and this one.")),
     Term(message("knock-out (ablation)"), message("Silencing channels to see what the prediction loses.")),
+    Term(
+        message("class activation map"),
+        message("Where on the picture the last block speaks for a class: its maps, weighted as the last layer weights them."),
+    ),
+    Term(message("bounding box"), message("The smallest upright rectangle round a thing on a picture.")),
+    Term(
+        message("overlap (intersection over union, IoU)"),
+        message("The area that two boxes share, over the area that they cover together: 1 if they are the same, 0 if they are apart."),
+    ),
+    Term(message("pointing game"), message("How often the highest place of a map lies in the true box.")),
+    Term(message("CorLoc"), message("How often the box that was found overlaps the true one by at least a half.")),
     Term(message("logit"), message("The network's raw score of a class, before it becomes a probability.")),
     Term(
         message("null (what chance gives)"),

@@ -1,6 +1,7 @@
 """Pictures whose class is known, because the folder that each lies in is called after it: the only way to know how often a network is right."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -61,6 +62,17 @@ def folders(model: Model) -> dict[str, int]:
     return {str(index): index for index in range(model.classes)} | named
 
 
+def class_of(model: Model) -> Callable[[str], int | None]:
+    """Which class a word names: as a folder may be called; None for a word that names none."""
+    named = folders(model)
+    return lambda word: named.get(_plain(word))
+
+
+def examples(model: Model) -> list[str]:
+    """A few words that name classes of this network, for an error to show."""
+    return list(folders(model))[-LISTED:]
+
+
 def _class(entry: corpora.Entry, named: dict[str, int]) -> int | None:
     """The class of the nearest folder above a file that is called after one: data sets often put an `images` folder in between."""
     for part in reversed(entry.name.split("/")[:-1]):
@@ -85,7 +97,7 @@ def labelled(model: Model, corpus: Corpus, most: int = MOST, seed: int = SEED, t
         except PictureError:
             continue
     if not views:
-        examples = ", ".join(f"“{name}”" for name in list(folders(model))[-LISTED:])
-        raise NoLabels(name=corpus.name, allowed=examples)
+        shown = ", ".join(f"“{name}”" for name in examples(model))
+        raise NoLabels(name=corpus.name, allowed=shown)
     left_out = len(corpus) - len(known) + len(drawn) - len(views)  # what a sample leaves is no fault of the files
     return Labelled(np.stack(views), np.array(truth), left_out, f"{corpus.digest}/{most}/{seed}")

@@ -26,6 +26,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from inception_viz import descriptions
 from inception_viz import weights as weights_files
 from inception_viz.downloads import Progress, fetch, verified
 from inception_viz.errors import UnknownChoice, VisitorError
@@ -221,8 +222,8 @@ def _constructed(num_classes: int, transform_input: bool = False) -> nn.Module:
 def _constructed_like(shapes: Mapping[str, torch.Size]) -> nn.Module:
     try:
         table = table_of(shapes, constructed_table())
-        if table.colours != 3:
-            raise ValueError(table.colours)
+        if table.colours != 3 or max(block.branches for block in table.blocks) < 2:
+            raise ValueError("no blocks to look into")
         return Network(table)
     except ValueError:
         raise weights_files.NotWeights() from None
@@ -384,6 +385,11 @@ def _file_weights(name: str, spec: ArchitectureSpec, file: tuple[bytes, str], cl
     return state, Weights(shown_name(file_name), hashlib.sha256(data).hexdigest(), given, spec.preprocessing)
 
 
+def described(file: tuple[bytes, str] | None) -> bool:
+    """Whether a file is a description of a network instead of weights: what it describes is then a network like `CONSTRUCTED`."""
+    return file is not None and file[1].lower().endswith(descriptions.SUFFIX)
+
+
 def _chosen(name: str, spec: ArchitectureSpec, weights: str | None) -> tuple[State, Weights]:
     here = choices(name)
     chosen = weights or here[0]
@@ -405,11 +411,14 @@ def load(
 ) -> Model:
     """The network `name` with its weights on a device.
 
-    `weights` is one of `choices(name)`, by default the first; `file` (bytes and file name) comes before it. Raises UnknownChoice, NotHere,
-    NoSuchDevice, DamagedBox, DamagedDownload or a WeightsError: also UselessWeights, if a file's network answers with nan or infinity.
+    `weights` is one of `choices(name)`, by default the first; `file` (bytes and file name) comes before it: weights, or the description of a network
+    (.json), which gets random weights. Raises UnknownChoice, NotHere, NoSuchDevice, DamagedBox, DamagedDownload, an error of `descriptions.read` or a
+    WeightsError: also UselessWeights, if a file's network answers with nan or infinity.
     """
-    spec = architecture(name)
     where = choose_device(device)
+    if file and described(file):
+        return _described(file, class_names, where)
+    spec = architecture(name)
     state, facts = _file_weights(name, spec, file, class_names) if file else _chosen(name, spec, weights)
     # ImageNet's weights were trained in another program, on pictures scaled its way; a file of 1000 classes is taken to be like them
     rescale = facts.name == "imagenet" or (file is not None and weights_files.classes(state) == 1000)
@@ -422,6 +431,19 @@ def load(
     if file:
         _try_out(network)
     return Model(name, facts, network.to(where, memory_format=torch.channels_last), where)  # type: ignore[call-overload]
+
+
+def _described(file: tuple[bytes, str], class_names: bytes | None, where: torch.device) -> Model:
+    """The network that a file describes, with random weights; it sees pictures as those of the trial do."""
+    data, file_name = file
+    table = descriptions.read(data)
+    given = {"en": weights_files.read_class_names(class_names, table.classes)} if class_names else {}
+    seen = replace(ARCHITECTURES[CONSTRUCTED].preprocessing, resize=table.side, crop=table.side)
+    with torch.device("meta"):
+        hollow = Network(table)
+    network = initialise(hollow.to_empty(device="cpu")).eval().requires_grad_(False)
+    facts = Weights(shown_name(file_name), hashlib.sha256(data).hexdigest(), given, seen, random=True)
+    return Model(CONSTRUCTED, facts, network.to(where, memory_format=torch.channels_last), where)  # type: ignore[call-overload]
 
 
 def _try_out(network: nn.Module) -> None:

@@ -118,6 +118,16 @@ class ClassMoments:
 
 
 @dataclass(frozen=True, eq=False)
+class LagMoments:
+    """Of the pairs of positions one and two apart: how many `n` (2,), their mean `mean` (2, C), and about it the sums of products and squares (2, C)."""
+
+    n: np.ndarray
+    mean: np.ndarray
+    product: np.ndarray
+    squares: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Statistics:
     """What was gathered: `arrays` as the tallies name them, and a `card` that says of which network, on which pictures, how."""
 
@@ -159,6 +169,12 @@ class Statistics:
     def classes(self, block: str) -> ClassMoments:
         """The moments of every class of pictures."""
         return ClassMoments(self.arrays["classes/n"], self.arrays[f"classes/{block}/mean"], self.arrays[f"classes/{block}/squares"])
+
+    def lags(self, block: str) -> LagMoments | None:
+        """How each channel goes with itself one and two positions away; None in files from before that was gathered."""
+        if f"lags/{block}/n" not in self.arrays:
+            return None
+        return LagMoments(*(self.arrays[f"lags/{block}/{key}"] for key in ("n", "mean", "product", "squares")))
 
     @cached_property
     def examples(self) -> Collection | None:
@@ -543,6 +559,8 @@ def _check(found: Statistics) -> None:
         for kind in ("positions", "images"):
             shapes |= {f"{kind}/{block.name}/n": (), f"{kind}/{block.name}/mean": (c,), f"{kind}/{block.name}/comoment": (c, c)}
         shapes |= {f"classes/{block.name}/mean": (count, c), f"classes/{block.name}/squares": (count, c)}
+        if f"lags/{block.name}/n" in found.arrays:
+            shapes |= {f"lags/{block.name}/n": (2,)} | {f"lags/{block.name}/{key}": (2, c) for key in ("mean", "product", "squares")}
     for a, b in found.pairs:
         sides = {"n": (), "mean_a": (channels[a],), "mean_b": (channels[b],), "comoment": (channels[a], channels[b])}
         sides |= {"squares_a": (channels[a],), "squares_b": (channels[b],)}

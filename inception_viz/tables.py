@@ -36,6 +36,11 @@ class Block:
         """Channels of the concatenated output."""
         return self.one + self.three + self.five + self.pool
 
+    @property
+    def branches(self) -> int:
+        """How many branches it has; with one only it is a convolution in a chain."""
+        return sum(width > 0 for width in (self.one, self.three, self.five, self.pool))
+
     def weights(self, inputs: int) -> int:
         """Weights of the convolutions when `inputs` channels come in: times the positions of the map they are its multiply-accumulates."""
         total = inputs * (self.one + self.pool)

@@ -240,7 +240,98 @@ class Classes:
         return found
 
 
-STANDARD: tuple[Tally, ...] = (Positions(), Images(), Classes())
+LAGS = (1, 2)  # positions apart, Chebyshev distance: the ring that a 3x3 sees around a position, and the one that a 5x5 sees beyond it
+
+
+def band(side: int, reach: int, device: torch.device) -> Tensor:
+    """Which of `side` places in a row lie at most `reach` from each other: `(side, side)` of 0 and 1."""
+    place = torch.arange(side, device=device)
+    return ((place[:, None] - place).abs() <= reach).float()
+
+
+def rings(values: Tensor) -> list[Tensor]:
+    """Of maps `(N, H, W, C)`, for each of LAGS: at every position the sum of what lies exactly so far away; nothing lies outside a map.
+
+    As products with bands, which is a few times as fast as adding up shifted maps.
+    """
+    n, height, width, channels = values.shape
+    boxes = [values]
+    for reach in LAGS:
+        tall = band(height, reach, values.device) @ values.reshape(n, height, width * channels)
+        boxes.append(band(width, reach, values.device) @ tall.view(n, height, width, channels))
+    return [large - small for small, large in pairwise(boxes)]
+
+
+AT_ONCE = 250_000  # values whose rings stay in the processor's cache
+
+
+def _products(values: Tensor) -> Tensor:
+    """The sums over positions of each channel's value times its rings, `(lags, C)`."""
+    few = values.split(max(1, AT_ONCE // values[0].numel()))
+    return torch.stack([torch.stack([(part * ring).sum((0, 1, 2)) for ring in rings(part)]) for part in few]).sum(0)
+
+
+class _Lags:
+    """Sums over pairs of positions, of activations less the first batch's mean: what is squared should be near zero."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._blocks = [block.name for block in setting.blocks]
+        self._shift: dict[str, Tensor] = {}
+        self._sums: dict[tuple[str, str], np.ndarray] = {}
+
+    def add(self, seen: Seen) -> None:
+        for name in self._blocks:
+            values = seen.activations[name].float().permute(0, 2, 3, 1)
+            if name not in self._shift:
+                self._shift[name] = values.mean((0, 1, 2))
+            values = values - self._shift[name]
+            pairs = torch.stack(rings(torch.ones(1, *values.shape[1:3], 1, device=values.device)))[:, 0, :, :, 0]
+            found = {
+                "n": len(values) * pairs.sum((1, 2)),
+                "sums": torch.einsum("lhw,hwc->lc", pairs, values.sum(0)),
+                "product": _products(values),
+                "squares": torch.einsum("lhw,hwc->lc", pairs, values.square().sum(0)),
+            }
+            for key, sums in found.items():
+                wide = sums.cpu().double().numpy()
+                self._sums[name, key] = self._sums[name, key] + wide if (name, key) in self._sums else wide
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        found: dict[str, np.ndarray] = {}
+        for name in self._blocks:
+            n, sums, product, squares = (self._sums[name, key] for key in ("n", "sums", "product", "squares"))
+            mean = sums / np.maximum(n, 1)[:, None]
+            taken_out = n[:, None] * mean**2
+            found[f"{name}/n"] = n.astype(np.int64)
+            found[f"{name}/mean"] = mean + self._shift[name].cpu().double().numpy()
+            found[f"{name}/product"], found[f"{name}/squares"] = product - taken_out, squares - taken_out
+        return found
+
+
+class Lags:
+    """How each channel goes with itself at LAGS: pairs of positions `<block>/n` (2,), their mean `mean` (2, C), and about it `product` and `squares` (2, C)."""
+
+    name = "lags"
+    gradients = False
+
+    def begin(self, setting: Setting) -> Gatherer:
+        """A gatherer for one shard."""
+        return _Lags(setting)
+
+    def merge(self, a: Arrays, b: Arrays) -> dict[str, np.ndarray]:
+        """The arrays of both."""
+        found: dict[str, np.ndarray] = {}
+        for name in (key.removesuffix("/n") for key in a if key.endswith("/n")):
+            n = a[f"{name}/n"] + b[f"{name}/n"]
+            share = (b[f"{name}/n"] / np.maximum(n, 1))[:, None]
+            apart = b[f"{name}/mean"] - a[f"{name}/mean"]
+            found[f"{name}/n"], found[f"{name}/mean"] = n, a[f"{name}/mean"] + apart * share
+            for kind in ("product", "squares"):
+                found[f"{name}/{kind}"] = a[f"{name}/{kind}"] + b[f"{name}/{kind}"] + apart**2 * (a[f"{name}/n"][:, None] * share)
+        return found
+
+
+STANDARD: tuple[Tally, ...] = (Positions(), Images(), Classes(), Lags())
 
 
 def merged(tallies: Sequence[Tally], a: Arrays, b: Arrays) -> dict[str, np.ndarray]:

@@ -12,11 +12,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from scipy import stats
+from scipy.cluster.hierarchy import linkage
+from scipy.spatial.distance import squareform
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional
 
 from inception_viz.construction import Measured, measured
+from inception_viz.correlations import correlate
 from inception_viz.models import ASSETS, initialise
 from inception_viz.networks import GOOGLENET
 from inception_viz.tables import WIDTHS, Block, Network, Table, fitted
@@ -301,18 +304,31 @@ def clustered(found: Sequence[Measured]) -> tuple[Block, ...]:
     return grouped(PAPER, clusters_read(found))
 
 
-def randomly_grouped(seed: int, most: int = 16) -> tuple[Block, ...]:
-    """The control of `clustered`: the number of groups is drawn evenly in its logarithm from 2 to `most` instead of looked up in the statistics."""
+def groups_by_lot(seed: int, most: int = 16) -> list[int]:
+    """Numbers of groups drawn evenly in their logarithm from 2 to `most`, where `clusters_read` looks them up in the statistics."""
     generator = np.random.default_rng([seed, 5])
-    return grouped(PAPER, np.exp(generator.uniform(np.log(2), np.log(most), len(PAPER))).round().astype(int).tolist())
+    return np.exp(generator.uniform(np.log(2), np.log(most), len(PAPER))).round().astype(int).tolist()
+
+
+def randomly_grouped(seed: int) -> tuple[Block, ...]:
+    """The control of `clustered`: the number of groups is drawn by lot."""
+    return grouped(PAPER, groups_by_lot(seed))
 
 
 def candidates(found: Sequence[Measured]) -> dict[str, tuple[Block, ...]]:
     """Blocks seeded by the statistics, for `halving`: three proportions of the widths, and groups from the number of clusters."""
-    count = clusters_read(found)
+    return _candidates(clusters_read(found), "plain", plainly_constructed(found))
+
+
+def candidates_by_lot(seed: int) -> dict[str, tuple[Block, ...]]:
+    """The control of `candidates`: as many, made alike, but numbers of groups and the third proportions are drawn and nothing is looked up."""
+    return _candidates(groups_by_lot(seed), "random", random_widths(seed))
+
+
+def _candidates(count: Sequence[int], third: str, proportions: Sequence[Block]) -> dict[str, tuple[Block, ...]]:
     twice = [2 * g for g in count]
     alone = [0] * len(count)
-    shapes = {"paper": PAPER, "uniform": uniform_branches(), "plain": plainly_constructed(found)}
+    shapes = {"paper": PAPER, "uniform": uniform_branches(), third: tuple(proportions)}
     made = {
         f"{shape} {name}": grouped(rows, groups)
         for shape, rows in shapes.items()
@@ -324,6 +340,70 @@ def candidates(found: Sequence[Measured]) -> dict[str, tuple[Block, ...]]:
         for name, groups in (("K", count), ("2K", twice))
     }
     return made | halves
+
+
+WIDE, BRIEF = 3, 4  # the network that is merged has three times the budget and is trained for a quarter of the epochs
+
+
+def wide(task: Task, budget: int) -> tuple[Table, Recipe]:
+    """The network of uniform branches whose redundant channels are merged, and the brief recipe that it is trained by."""
+    return tabled(task, uniform_branches(), WIDE * budget), replace(task.recipe, epochs=task.recipe.epochs // BRIEF)
+
+
+@torch.inference_mode()
+def redundancy(network: Network, pictures: Pictures, count: int = 200) -> list[dict[str, np.ndarray]]:
+    """For each block and width, at which distances 1 - r (average linkage) the channels of that convolution merge, ascending; constant ones are left out."""
+    order = torch.argsort(pictures.labels, stable=True)
+    shown = pictures.values[order[:: max(1, len(order) // count)][:count]]
+    blocks = [module for name, module in network.named_children() if name.startswith("inception")]
+    taken: list[dict[str, np.ndarray]] = [{} for _ in blocks]
+
+    def keep(row: dict[str, np.ndarray], width: str) -> Callable[[nn.Module, tuple, Tensor], None]:
+        def hook(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
+            row[width] = merges(output)
+
+        return hook
+
+    hooks = [
+        block.get_submodule(branch).register_forward_hook(keep(row, width))
+        for block, row in zip(blocks, taken, strict=True)
+        for width, branch in BRANCHES.items()
+    ]
+    network.eval()(shown)
+    for hook in hooks:
+        hook.remove()
+    return taken
+
+
+BRANCHES = dict(zip(WIDTHS, ("branch1", "branch2.0", "branch2.1", "branch3.0", "branch3.1", "branch4.1"), strict=True))
+
+
+def merges(activation: Tensor) -> np.ndarray:
+    """The distances 1 - r at which the channels of `(N, C, H, W)` merge by average linkage, ascending: one fewer than channels that are not constant."""
+    similar = correlate(activation)
+    live = np.flatnonzero(~similar.constant)
+    if len(live) < 2:
+        return np.empty(0)
+    distances = 1 - similar.r[np.ix_(live, live)].astype(np.float64)
+    np.fill_diagonal(distances, 0)
+    return np.sort(linkage(squareform(distances, checks=False), "average")[:, 2])
+
+
+def merged(task: Task, budget: int, found: Sequence[Mapping[str, np.ndarray]]) -> tuple[Block, ...]:
+    """What is left of each width when all channels closer than one distance have become one; the least such distance within the budget."""
+
+    def at(distance: float) -> tuple[Block, ...]:
+        return tuple(Block(**{width: 1 + int((heights > distance).sum()) for width, heights in row.items()}) for row in found)
+
+    def cost(distance: float) -> int:
+        return replace(task.skeleton, stages=_stages(at(distance))).macs
+
+    steps = np.unique(np.concatenate([heights for row in found for heights in row.values()]))
+    low, high = 0, len(steps) - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if cost(steps[middle]) <= budget else (middle + 1, high)
+    return at(steps[low])
 
 
 def halving(names: Sequence[str], score: Callable[[str, int], float]) -> Iterator[dict[str, float]]:
@@ -342,7 +422,8 @@ def halving(names: Sequence[str], score: Callable[[str, int], float]) -> Iterato
             return
 
 
-CONSTRUCTED, CLUSTERED, HALVED, RANDOM_GROUPS = "constructed", "clustered", "halved", "random groups"
+CONSTRUCTED, CLUSTERED, MERGED, HALVED, RANDOM_GROUPS = "constructed", "clustered", "merged", "halved", "random groups"
+LOTS = ("halved by lot", "halved by lot again")  # the control of HALVED, twice: each is another draw and another search
 TOPOLOGIES: Mapping[str, str] = {
     "chain": message("uniform chain"),
     "network in network": message("Network in Network"),
@@ -352,15 +433,19 @@ TOPOLOGIES: Mapping[str, str] = {
     CONSTRUCTED: message("widths from correlations"),
     CLUSTERED: message("a group a cluster"),
     RANDOM_GROUPS: message("random number of groups"),
+    MERGED: message("redundant channels merged"),
     HALVED: message("statistics, then halving"),
+    LOTS[0]: message("by lot, then halving (control)"),
+    LOTS[1]: message("by lot again, then halving (control)"),
 }
+SEARCHED = (HALVED, *LOTS)  # whose proportions a search has found
 
 
 def rows(name: str, seed: int, found: Sequence[Measured] = (), won: Sequence[Block] = ()) -> tuple[Block, ...]:
-    """The proportions of one of TOPOLOGIES; `found` is needed by those that look at statistics, `won` is what the halving has found."""
+    """The proportions of one of TOPOLOGIES; `found` is needed by those that look at statistics, `won` is what a search or the merging has found."""
     if name in BASELINES:
         return BASELINES[name](seed)
-    if name == HALVED:
+    if name in (*SEARCHED, MERGED):
         return tuple(won)
     return {CONSTRUCTED: plainly_constructed, CLUSTERED: clustered, RANDOM_GROUPS: lambda found: randomly_grouped(seed)}[name](found)
 
@@ -412,6 +497,10 @@ class Results:
             if own:
                 result.append(Line(name, len(own), float(np.mean(list(own.values()))), paired(own, hand), paired(own, random)))
         return result
+
+    def difference(self, task: str, budget: int, topology: str, other: str) -> Interval:
+        """How much better a topology is than another, over the seeds that both have."""
+        return paired(self.accuracies(task, budget, topology), self.accuracies(task, budget, other))
 
     def better(self, topology: str) -> list[tuple[str, int]]:
         """Where a topology beats both hand and random: both intervals wholly above zero."""

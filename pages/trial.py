@@ -19,6 +19,9 @@ st.caption(
     )
 )
 
+st.subheader(text("Do the statistics matter, or the search alone?"), anchor=False)
+trial.control(text, found)
+
 st.subheader(text("A small trial, here and now"), anchor=False)
 st.caption(text("The digits again. Topologies that look at statistics see a hand-proportioned network of the same seed, trained first."))
 small = trial.live(text)

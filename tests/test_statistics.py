@@ -17,10 +17,11 @@ import torch
 from torch import nn
 from torchvision.models.googlenet import BasicConv2d, Inception
 
-from inception_viz import cli, clusters, corpus, images, models, sealed, statistics, tallies
+from inception_viz import cli, clusters, construction, corpus, images, models, sealed, statistics, tallies
 from inception_viz.activations import capture
 from inception_viz.architecture import describe
 from inception_viz.cli import given
+from inception_viz.clusters import Clusters
 from inception_viz.correlations import from_moments
 from inception_viz.models import Model, Preprocessing, Weights, folded
 from inception_viz.moments import cross_moments, moments, on_one_grid, samples
@@ -140,6 +141,72 @@ def test_a_corpus_gives_what_everything_at_once_gives_in_float64(network: Model,
         mine_too, pair = found.across(a, b), cross_moments(*map(samples, on_one_grid(kept[a], kept[b])))
         assert mine_too.n == pair.n
         assert worst(mine_too.comoment, pair.comoment, pair.squares_a, pair.squares_b) < 1e-6
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_lags_are_those_of_all_maps_at_once(network: Model, pictures: corpus.Corpus, plan: Plan) -> None:
+    """Each channel's r with itself one and two positions away, as `autocorrelation` finds it with all maps in memory, on maps as small as 4 x 4."""
+    found = finish(statistics.gather(Run(network, pictures, plan, [Everything()])))
+    for block in found.blocks:
+        maps = torch.from_numpy(found.arrays[f"everything/{block.name}"])
+        live = ~from_moments(found.positions(block.name)).constant
+        every = Clusters(np.where(live, np.cumsum(live) - 1, -1), "", "", "", 0.0)  # a cluster of its own for each channel
+        lags = found.lags(block.name)
+        assert lags is not None
+        mine = construction.reach_over_corpus(found.positions(block.name), lags, every).r
+        for lag in (1, 2):
+            assert mine[:, lag] == pytest.approx(construction.autocorrelation(maps, lag).numpy()[live], abs=2e-6)
+
+
+def test_a_clusters_reach_is_the_mean_over_its_channels(found: Statistics) -> None:
+    """As written out with all maps of deviation 1."""
+    measured = construction.over_corpus(found, "3b")
+    moments, lags = found.positions("3b"), found.lags("3b")
+    assert lags is not None
+    deviation = np.sqrt(moments.comoment.diagonal().numpy() / moments.n)
+    own = measured.clusters.members(0)
+    apart = lags.n[:, None] * (lags.mean - moments.mean.numpy()) ** 2
+    product, squares = ((sums + apart)[:, own] / deviation[own] ** 2 for sums in (lags.product, lags.squares))
+    assert measured.reach.r[0, 1:] == pytest.approx(product.sum(1) / squares.sum(1))
+    assert measured.correlation.n == moments.n
+    assert measured.reach.total.sum() == pytest.approx(1)
+
+
+def test_statistics_without_lags_are_read_and_say_so(found: Statistics, tmp_path: Path) -> None:
+    older = Statistics({k: v for k, v in found.arrays.items() if not k.startswith("lags/")}, found.card)
+    statistics.save(older, tmp_path / "older.npz")
+    read = statistics.load(tmp_path / "older.npz", "older.npz")
+    assert read.lags("3a") is None
+    with pytest.raises(construction.NoLags):
+        construction.over_corpus(read, "3a")
+
+
+def test_a_block_is_constructed_on_the_command_line(
+    found: Statistics, network: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(construction, "random_network", lambda name, classes: network.network)
+    statistics.save(found, tmp_path / "s.npz")
+    asked = ["construct", str(tmp_path / "s.npz"), "--block", "3a"]
+    code, described = tmp_path / "block.py", tmp_path / "net.json"
+    assert cli.main([*asked, "--json", "--groups", "2", "--code", str(code), "--network", str(described)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["after"] == "3b"
+    assert told["constructed"]["macs"] <= told["architects"]["macs"]
+    assert sum(told["shares"].values()) == pytest.approx(1)
+    space: dict = {"__name__": "constructed"}
+    exec(compile(code.read_text(), "block.py", "exec"), space)
+    assert space["Constructed"]()(torch.randn(2, 23, told["side"], told["side"])).shape[1] == sum(
+        told["constructed"][width] for width in ("one", "three", "five", "pool")
+    )
+    loaded = models.load("googlenet", device="cpu", file=(described.read_bytes(), "net.json"))
+    assert [b.name for b in describe(loaded).blocks] == ["3a", "3b", "4a"]
+    assert describe(loaded).block("3b").channels == sum(told["constructed"][w] for w in ("one", "three", "five", "pool"))
+    assert all(abs(a.height - b.height) <= 1 for a, b in zip(describe(loaded).blocks, found.blocks, strict=True))
+    assert cli.main([*asked, "--budget", "10"]) == cli.BAD_INPUT
+    assert cli.main([*asked[:-1], "9z"]) == cli.BAD_INPUT
+    monkeypatch.setattr(construction, "random_network", lambda name, classes: models.random_network(name, classes))
+    assert cli.main(asked) == cli.BAD_INPUT
+    assert "with other blocks" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -478,7 +545,7 @@ def test_another_tally_joins_the_run(network: Model, pictures: corpus.Corpus, fo
     read = [pictures.read(i) for i in range(len(pictures)) if "letter" not in pictures.entries[i].name]
     total = sum(float(network.input(images.decode(data)).sum()) for data in read)
     assert float(both.arrays["brightness/sum"]) == pytest.approx(total, rel=1e-4)
-    assert both.card["tallies"] == ["positions", "images", "classes", "brightness"]
+    assert both.card["tallies"] == ["positions", "images", "classes", "lags", "brightness"]
 
 
 # --- the command

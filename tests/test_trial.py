@@ -124,6 +124,42 @@ def test_statistics_seed_the_candidates() -> None:
         assert 0.97 * 200_000 <= trial.tabled(DIGITS, rows, 200_000).macs <= 200_000
 
 
+def test_the_control_of_the_search_looks_nothing_up_and_is_made_alike() -> None:
+    """As many candidates by lot, grouped and halved as those of the statistics are; K and the third proportions are drawn."""
+    data = trial.digits(0)
+    found = trial.asked(trial.built(trial.tabled(DIGITS, trial.PAPER, 200_000), 0), data.train)
+    seeded, drawn = trial.candidates(found), trial.candidates_by_lot(7)
+    assert [name.replace("random", "plain") for name in drawn] == list(seeded)
+    assert trial.candidates_by_lot(7) == drawn != trial.candidates_by_lot(8)
+    assert [row.groups_three for row in drawn["paper K"]] == trial.groups_by_lot(7) == [r.groups_five for r in trial.randomly_grouped(7)]
+    assert drawn["uniform alone"] == seeded["uniform alone"]
+    with pytest.raises(KeyError):
+        trial.rows(trial.LOTS[0] + "?", 0)
+
+
+def test_merging_leaves_as_many_channels_as_are_planted() -> None:
+    """Copies of a channel merge at no distance, independent ones last; constant ones are no channels at all."""
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.randn(20, 3, 8, 8, generator=generator)
+    heights = trial.merges(torch.cat([maps, maps[:, :2], torch.zeros(20, 1, 8, 8)], 1))
+    assert heights[:2] == pytest.approx([0, 0], abs=1e-5)
+    assert (heights[2:] > 0.8).all()
+    assert len(heights) == 4
+    assert len(trial.merges(torch.zeros(4, 3, 2, 2))) == 0
+
+
+def test_merged_networks_fill_the_budget() -> None:
+    table, recipe = trial.wide(DIGITS, 60_000)
+    assert (recipe.epochs, table.macs > 2.8 * 60_000) == (DIGITS.recipe.epochs // trial.BRIEF, True)
+    network = trial.built(table, 0)
+    found = trial.redundancy(network, trial.digits(0).train)
+    left = trial.merged(DIGITS, 60_000, found)
+    for own, wide in zip(left, table.blocks, strict=True):
+        assert all(1 <= getattr(own, width) <= getattr(wide, width) for width in trial.WIDTHS)
+    assert 0.9 * 60_000 <= trial.replace(DIGITS.skeleton, stages=(left[:2], left[2:])).macs <= 60_000
+    assert 0.98 * 60_000 <= trial.tabled(DIGITS, left, 60_000).macs <= 60_000
+
+
 def test_seen_by_blocks_is_what_the_blocks_read() -> None:
     network = trial.built(trial.tabled(DIGITS, trial.PAPER, 60_000), 0)
     pictures = trial.digits(0).train

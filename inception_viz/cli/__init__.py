@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from inception_viz.cli import analyze, arora, corpus, fetch, graph, lab, models, report
+from inception_viz.cli import analyze, arora, construct, corpus, fetch, graph, lab, localise, models, report
 from inception_viz.errors import VisitorError
 
 BAD_INPUT = 2
@@ -19,7 +19,9 @@ COMMANDS: dict[str, ModuleType] = {
     "models": models,
     "fetch": fetch,
     "corpus": corpus,
+    "construct": construct,
     "lab": lab,
+    "localise": localise,
     "report": report,
 }
 

@@ -40,7 +40,9 @@ def choose_weights(parser: argparse.ArgumentParser) -> None:
     """Options that name an architecture, its weights and a device; `model` reads them."""
     choose_model(parser)
     parser.add_argument("--weights", help="imagenet, boxed, random ... (default: the best that is here; see `models`)")
-    parser.add_argument("--weights-file", type=Path, metavar="FILE", help="your own weights, .safetensors or .pth")
+    parser.add_argument(
+        "--weights-file", type=Path, metavar="FILE", help="your own weights, .safetensors or .pth; or a network described in .json"
+    )
     parser.add_argument("--class-names", type=Path, metavar="FILE", help="names for your own weights: one a line, or a JSON list")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: $INCEPTION_VIZ_DEVICE, else the fastest that is here)")
 

@@ -42,9 +42,10 @@ def widths(blocks: Mapping[str, Block], text: Text) -> go.Figure:
     names = [text.isolated(text(NAMES[width][0])) for width in WIDTHS]
     figure = go.Figure()
     for pattern, (name, block) in zip(PATTERNS, blocks.items(), strict=False):
+        hatching = {"shape": pattern, "fgcolor": colours.NEUTRAL, "fillmode": "overlay", "size": 6}
         figure.add_bar(
             x=names, y=[getattr(block, width) for width in WIDTHS], name=name, text=[getattr(block, width) for width in WIDTHS], cliponaxis=False,
-            marker={"color": [colours.branch(NAMES[width][1]) for width in WIDTHS], "pattern": {"shape": pattern, "fgcolor": "white", "size": 6}},
+            marker={"color": [colours.branch(NAMES[width][1]) for width in WIDTHS], "pattern": hatching},
             textposition="outside", hovertemplate="%{x}: %{y}<extra>" + name + "</extra>",
         )  # fmt: skip
     figure.update_layout(barmode="group", showlegend=True)

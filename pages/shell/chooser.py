@@ -42,6 +42,8 @@ def _take_file() -> None:
     upload, chosen = _there("home file"), session.current()
     chosen.file = session.File.of(upload.name, upload.getvalue()) if upload else None
     chosen.uploaded = chosen.uploaded or upload is not None
+    if upload and models.described((b"", upload.name)):
+        chosen.architecture = st.session_state["home architecture"] = models.CONSTRUCTED
     chosen.weights = None
     st.session_state.pop("home weights", None)
     chosen.forget_target()
@@ -78,8 +80,8 @@ def network(text: Text) -> None:
             st.selectbox(text("Device"), devices, index, key="home device", on_change=_set, args=("device",), format_func=_device_name)
     with st.expander(text("Weights of your own, or ImageNet's")):
         st.file_uploader(
-            text("Weights: .safetensors, or .pth with a state_dict"),
-            type=["safetensors", "pth", "pt"],
+            text("Weights: .safetensors, or .pth with a state_dict; or a network described in .json"),
+            type=["safetensors", "pth", "pt", "json"],
             key="home file",
             on_change=_take_file,
         )

@@ -91,8 +91,8 @@ def pictures(text: Text) -> dict[str, tuple[Picture, str]]:
     return found
 
 
-def some(name: str, label: str, options: list[str], default: list[str]) -> list[str]:
-    """Any number of `options`, remembered under `name` and written into the address."""
+def some(name: str, label: str, options: list[str], default: list[str], told: Mapping[str, str] | None = None) -> list[str]:
+    """Any number of `options`, shown as they are `told` if that is given, remembered under `name` and written into the address."""
     wanted = links.asked(name)
     if wanted is not None:
         parts = [part for part in wanted.split(links.BETWEEN) if part]
@@ -101,7 +101,8 @@ def some(name: str, label: str, options: list[str], default: list[str]) -> list[
         else:
             links.refuse(name, wanted)
     kept = [o for o in session.current().choices.get(name, default) if o in options]
-    chosen = st.multiselect(label, options, kept, key=_key(name), on_change=_keep, args=(name,))
+    shown = told.__getitem__ if told else str
+    chosen = st.multiselect(label, options, kept, format_func=shown, key=_key(name), on_change=_keep, args=(name,))
     links.say(name, chosen)
     return chosen
 

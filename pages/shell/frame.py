@@ -1,5 +1,6 @@
 """What every page begins with: title, language, direction, the links to the other pages, and which weights answer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -166,6 +167,12 @@ PAGES: dict[str, Page] = {
         message("Do topologies built from statistics beat those made by hand or by lot? Small networks, trained at equal cost, answer."),
         message("Run the small trial with two seeds, then with five: which differences were only chance?"),
     ),
+    "localisation": Page(
+        "pages/localisation.py",
+        message("Localisation"),
+        message("Where on the picture is the class? Maps of a network that was taught classes only, and the boxes that follow from them."),
+        message("Drag the true box over the picture: does any method find it better than a box in the middle, which looks at nothing?"),
+    ),
     "lessons": Page(
         "pages/lessons.py",
         message("Lessons"),
@@ -305,8 +312,11 @@ def open_page(word: str) -> Text:
     return text
 
 
-def show(figure: Figure, name: str) -> None:
-    """A figure with a button to save it as SVG under `name`, and told in words; its letters grow in the presenter view."""
+def show(figure: Figure, name: str, select: Callable[[], None] | None = None) -> None:
+    """A figure with a button to save it as SVG under `name`, and told in words; its letters grow in the presenter view.
+
+    `select` is called when a box was dragged over it; what was dragged is in the session's state under `name`.
+    """
     config = {
         "displaylogo": False,
         "toImageButtonOptions": {"format": "svg", "filename": name},
@@ -314,7 +324,11 @@ def show(figure: Figure, name: str) -> None:
     }
     chosen = session.current()
     told = alternative.describe(figure, Text(chosen.language))
-    st.plotly_chart(colours.larger(figure, LARGE) if chosen.presenter else figure, key=name, config=config, alt=told)
+    drawn = colours.larger(figure, LARGE) if chosen.presenter else figure
+    if select is None:
+        st.plotly_chart(drawn, key=name, config=config, alt=told)
+    else:
+        st.plotly_chart(drawn, key=name, config=config, alt=told, on_select=select, selection_mode="box")
 
 
 def signposts(text: Text) -> None:

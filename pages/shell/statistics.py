@@ -11,7 +11,7 @@ import numpy as np
 import streamlit as st
 
 from inception_viz import clusters as library
-from inception_viz import corpus, correlations, images, sealed, statistics
+from inception_viz import corpus, correlations, images, nulls, sealed, statistics
 from inception_viz.architecture import Block
 from inception_viz.clusters import Clusters
 from inception_viz.corpus import Corpus
@@ -159,10 +159,38 @@ def choose(text: Text) -> None:
         if extra := session.current().choices.get("statistics left out"):
             st.warning(text.plural("{n} picture more than allowed was left out.", "{n} pictures more than allowed were left out.", extra))
     with saved:
-        st.file_uploader(text("Statistics (.npz) from this page or the command line"), type=["npz"], key="statistics saved",
-                         on_change=_take_saved, max_upload_size=UPLOAD_MB)  # fmt: skip
+        open_saved(text)
+    _told_problem(text)
+
+
+def open_saved(text: Text) -> None:
+    """Open statistics that were saved."""
+    st.file_uploader(text("Statistics (.npz) from this page or the command line"), type=["npz"], key="statistics saved",
+                     on_change=_take_saved, max_upload_size=UPLOAD_MB)  # fmt: skip
+
+
+def _told_problem(text: Text) -> None:
     if problem := session.current().choices.get("statistics problem"):
         st.error(results.plain(problem.told(text)))
+
+
+@dataclass(frozen=True, eq=False)
+class Last:
+    """The statistics that this visitor gathered or opened last, and the run that gathered them; None if they came from a file, without pictures."""
+
+    found: Statistics
+    run: Run | None
+
+
+def last(text: Text) -> Last | None:
+    """What was opened, else what was gathered last; None if there is neither, or the server has forgotten it. What can't be opened is told."""
+    _told_problem(text)
+    chosen = session.current().choices
+    opened = _opened().get(chosen.get("statistics loaded"))
+    if isinstance(opened, Statistics):
+        return Last(opened, None)
+    kept = _opened().get(chosen.get("statistics gathered"))
+    return kept if isinstance(kept, Last) else None
 
 
 def _plan(text: Text, pictures: Corpus) -> Plan:
@@ -219,7 +247,21 @@ def gathered(text: Text) -> Statistics:
         _unfinished().drop(key)
         return found
 
-    return results.compute(text, run.model, "statistics", key, work, in_turns=True)
+    found = results.compute(text, run.model, "statistics", key, work, in_turns=True)
+    chosen["statistics gathered"] = key
+    _opened().put(key, Last(found, run))
+    return found
+
+
+def of_twin(text: Text, run: Run) -> Statistics:
+    """The statistics of the untrained twin over the same pictures."""
+    key = ("statistics of the twin", run.model.key, run.model.weights.name, run.corpus.digest, run.plan)
+
+    def work(progress: Progress) -> Generator[float, None, Statistics]:
+        other = Run(nulls.twin(run.model, 0), run.whole, run.plan)
+        return (yield from _fractions(statistics.gather(other)))
+
+    return results.compute(text, run.model, "statistics of the twin", key, work, in_turns=True)
 
 
 def own_files() -> int:

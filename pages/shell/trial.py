@@ -18,7 +18,7 @@ DATA = {
     library.DIGITS.name: message("handwritten digits, 8 x 8"),
     library.TINY_IMAGENET.name: message("Tiny ImageNet, 50 classes, 32 x 32"),
 }
-LIVE = [name for name in TOPOLOGIES if name != library.HALVED]
+LIVE = [name for name in TOPOLOGIES if name not in (*library.SEARCHED, library.MERGED)]
 SMALL = ["hand", "random", library.CLUSTERED]
 
 
@@ -56,26 +56,56 @@ def table(text: Text, lines: list[Line]) -> None:
 
 
 def verdict(text: Text, found: Results) -> None:
-    """What may be said of every topology built from statistics: where it beats hand and random, and where it doesn't."""
+    """What may be said of every topology built from statistics, and of the controls: where it beats hand and random, and where it doesn't."""
     every = found.kinds()
     least = min(line.n for k in every for line in found.lines(*k))
     if least < library.SEEDS:
         st.warning(text("Only {n} of {all} seeds are in for some of the topologies: too few for a verdict.", n=least, all=library.SEEDS))
-    for name in (library.CONSTRUCTED, library.CLUSTERED, library.HALVED):
-        won = found.better(name)
-        tried = [k for k in every if found.accuracies(*k, name)]
-        if not tried:
-            continue
-        told = text(
-            "{topology}: better than hand-proportioned and than random widths, both intervals above zero, in {n} of {all} trials.",
-            topology=text(TOPOLOGIES[name]), n=len(won), all=len(tried),
-        )  # fmt: skip
-        (st.success if len(won) == len(tried) else st.info)(told)
+    lines = []
+    for name in (library.CONSTRUCTED, library.CLUSTERED, library.MERGED, library.HALVED, *library.LOTS):
+        if tried := [k for k in every if found.accuracies(*k, name)]:
+            told = text(
+                "{topology}: better than hand-proportioned and than random widths, both intervals above zero, in {n} of {all} trials.",
+                topology=text(TOPOLOGIES[name]), n=len(found.better(name)), all=len(tried),
+            )  # fmt: skip
+            lines.append(f"- {told}")
+    st.info("\n".join(lines))
+
+
+def control(text: Text, found: Results) -> None:
+    """Whether the statistics or the search alone made the halving's winner better: its differences to searches among blocks drawn by lot."""
+    compared = {lot: {kind: found.difference(*kind, library.HALVED, lot) for kind in found.kinds()} for lot in library.LOTS}
+    rows = [
+        {text("Data and budget"): text("{data}, {macs} MACs", data=text(DATA[kind[0]]), macs=short(kind[1]))}
+        | {
+            text("minus “{topology}” [95 %]", topology=text(TOPOLOGIES[lot])): text.isolated(f"{_told(d)}, n = {d.n}")
+            for lot, by_kind in compared.items()
+            if (d := by_kind[kind]).n
+        }
+        for kind in found.kinds()
+    ]
+    st.table([row for row in rows if len(row) > 1])
+    every = [d for by_kind in compared.values() for d in by_kind.values() if d.n]
+    st.info(
+        text(
+            "The search among blocks seeded by statistics did better than one by lot, interval above zero, in {n} of {all} comparisons, "
+            "and worse, interval below zero, in {worse}.",
+            n=sum(d.above for d in every),
+            all=len(every),
+            worse=sum(d.high < 0 for d in every),
+        )
+    )
+    if any(d.low == d.high == 0 for d in every):
+        st.caption(
+            text("Exactly zero: both searches ended with the same network, one whose widths and groups come from no statistics at all.")
+        )
+    st.caption(text("Each search was made once: the intervals are over seeds of training, not over searches."))
 
 
 def live(text: Text) -> Results | None:
     """A small trial on the digits, if the visitor wants one."""
-    names = controls.some("trial topologies", text("Topologies"), LIVE, SMALL)
+    told = {name: text(TOPOLOGIES[name]) for name in LIVE}
+    names = controls.some("trial topologies", text("Topologies"), LIVE, SMALL, told)
     seeds = controls.number("trial seeds", text("Seeds"), 2, 5, 2)
     budget = controls.choice("trial budget", text("Budget"), {b: text("{macs} MACs", macs=short(b)) for b in library.DIGITS.budgets})
     if not st.toggle(text("Run it here and now"), key="trial live"):

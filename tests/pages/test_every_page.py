@@ -29,6 +29,7 @@ FIGURES = {
     "construction": 2,
     "topology": 2,
     "trial": 1,
+    "localisation": 4,
 }
 BOTH = pytest.mark.parametrize("language", LANGUAGES)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from inception_viz import corpus, statistics
+from inception_viz import corpus, models, statistics
 from inception_viz.errors import Cancelled
 from inception_viz.statistics import Statistics
 from inception_viz.text import Text
@@ -97,6 +97,42 @@ def test_saved_statistics_are_shown_again(visit: Visit, saved: tuple[Statistics,
     assert metric(at, "Pictures (n)") == "9"
     assert "mine, seen by googlenet with the weights “small”" in told(at)
     assert len(figures(at)) == 9
+
+
+@pytest.mark.parametrize("language", ["en", "ar"])
+def test_a_block_is_constructed_from_saved_statistics(visit: Visit, saved: tuple[Statistics, bytes], language: str) -> None:
+    text = Text(language)
+    at = visit("pages/construction.py", language)
+    at.get_by_key(f"choose construction source {language}").set_value("statistics").run()
+    assert text("There are no statistics yet: gather them on the page “Statistics”, or open a file of them.") in told(at)
+    at.get_by_key("statistics saved").set_value(("s.npz", saved[1], "application/octet-stream")).run()
+    assert not at.exception
+    assert [e.value for e in at.error] == []
+    assert metric(at, text("Pictures (n)")).strip("\u2066\u2068\u2069") == "9"
+    assert text("A file of statistics holds no pictures to show to an untrained twin.") in told(at)
+    assert text("from the untrained twin") not in list(at.table[0].value.iloc[:, 0])
+
+
+def test_a_block_is_constructed_from_what_was_just_gathered_and_its_twin_too(visit: Visit) -> None:
+    at = visit(PAGE)
+    at.get_by_key("statistics uploads").set_value([("good.zip", zipped(dict(files(7))), "application/zip")]).run()
+    at.switch_page("pages/construction.py").run()
+    at.get_by_key("choose construction source en").set_value("statistics").run()
+    assert not at.exception
+    assert metric(at, "Pictures (n)") == "7"
+    before = list(at.table[0].value["Block"])
+    at.get_by_key("choose construction twin en").set_value(True).run()
+    assert not at.exception
+    assert [*before, "from the untrained twin"] == list(at.table[0].value["Block"])
+
+
+def test_statistics_of_another_network_are_told(visit: Visit, monkeypatch: pytest.MonkeyPatch, saved: tuple[Statistics, bytes]) -> None:
+    monkeypatch.setattr("pages.shell.results._load", lambda *arguments: models.load(models.CONSTRUCTED, device="cpu"))
+    at = visit("pages/construction.py")
+    at.get_by_key("choose construction source en").set_value("statistics").run()
+    at.get_by_key("statistics saved").set_value(("s.npz", saved[1], "application/octet-stream")).run()
+    assert not at.exception
+    assert "These statistics are of “googlenet” with other blocks" in told(at)
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"\x80\x04cos\nsystem\n."])
