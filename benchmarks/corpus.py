@@ -1,7 +1,8 @@
 """What statistics over many pictures cost: throughput against the bare forward pass, memory, and two Ray workers against one.
 
 The bare pass runs the network as it was loaded on the same batches; ours decodes, runs the network with folded batch norms, and gathers all moments of
-all blocks. Rounds alternate, so that a busy machine slows both.
+all blocks. Rounds alternate, so that a busy machine slows both; ratios are taken within each round, and the median told. The moments are products of
+every channel with every other at every position: what that alone takes is told too, as a share of the network's own multiply-accumulates.
 """
 
 import io
@@ -10,18 +11,22 @@ import statistics as median_of
 import time
 import zipfile
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
+from itertools import pairwise
 
 import numpy as np
 import torch
 from PIL import Image
 
 from inception_viz import corpus, models, statistics
+from inception_viz.architecture import describe
 from inception_viz.corpus import Batch
 from inception_viz.models import Model
 from inception_viz.statistics import Plan, Run
 
-PICTURES = 512
+PICTURES = 256
 ROUNDS = 5
+ON_RAY, RAY_ROUNDS = 1024, 2
 PLAN = Plan()
 
 
@@ -47,6 +52,13 @@ def timed(work: Callable[[], object], model: Model) -> float:
     if model.device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - started
+
+
+def products(run: Run) -> int:
+    """Multiply-accumulates a picture of the moments: half of each block's channels with themselves, and all between neighbours on the coarser grid."""
+    blocks = run.setting.blocks
+    within = sum(b.channels * (b.channels + 1) // 2 * b.height * b.width for b in blocks)
+    return within + sum(a.channels * b.channels * min(a.height, b.height) * min(a.width, b.width) for a, b in pairwise(blocks))
 
 
 class Ready(Run):
@@ -77,40 +89,60 @@ def throughput(threads: int) -> None:
         work()
     times = [(timed(bare, model), timed(lambda: drive(ready), model), timed(lambda: drive(run), model)) for _ in range(ROUNDS)]
     rates = [PICTURES / median_of.median(column) for column in zip(*times, strict=True)]
-    ratios = [median_of.median(b / t for b, *ts in times for t in [ts[i]]) for i in range(2)]
-    side = model.weights.preprocessing.crop
+    ratios = [median_of.median(one[0] / one[i] for one in times) for i in (1, 2)]
+    where = models.device_facts(model.device).name
+    print(f"| {where} | {threads} | {rates[0]:.0f} | {rates[1]:.0f} ({ratios[0]:.2f} x) | {rates[2]:.0f} ({ratios[1]:.2f} x) |", flush=True)
+
+
+def told() -> None:
+    run = Run(models.load(), pictures(1), PLAN)
+    network, moments = describe(run.model).macs, products(run)
     print(
-        f"  {model.architecture}, {side} px, batch {PLAN.batch}, {model.device}, {threads} threads, {PICTURES} pictures, n = {ROUNDS} rounds"
+        f"{run.model.architecture}, {run.model.weights.preprocessing.crop} px, batch {PLAN.batch}, {PICTURES} pictures, medians of {ROUNDS} rounds."
     )
     print(
-        f"    bare forward {rates[0]:6.0f} a second, statistics {rates[1]:6.0f} ({ratios[0]:.2f} x), with decoding {rates[2]:6.0f} ({ratios[1]:.2f} x)"
+        f"A picture is {network / 1e6:.0f} million multiply-accumulates of the network, and at least {moments / 1e6:.0f} million of its moments: "
+        f"at equal speed no ratio above {network / (network + moments):.2f} x could be had.\n"
     )
+    print("| device | threads | bare forward, pictures a second | statistics | statistics with decoding |")
+    print("| --- | --- | --- | --- | --- |")
+
+
+def rate(run: Run, count: int) -> float:
+    """Pictures a second of so many workers, once each has its network."""
+    from inception_viz.engine import ray as engine
+
+    steps = statistics.gather(run, engine=engine.elsewhere(count, threads=1))
+    first = next(step for step in steps if step.done >= count * 2 * PLAN.batch)
+    started = time.perf_counter()
+    for _ in steps:
+        pass
+    return (len(run.corpus) - first.done) / (time.perf_counter() - started)
 
 
 def workers() -> None:
-    try:
-        from inception_viz.engine import ray as engine
-    except ImportError:
-        print("  Ray is not installed")
+    if find_spec("ray") is None:
+        print("Ray is not installed")
         return
     import ray
 
+    from inception_viz.engine import ray as engine
+
     torch.set_num_threads(1)
-    run = Run(models.load(device="cpu"), pictures(2 * PICTURES), Plan(shard=2))
-    rates = {}
-    for count in (1, 2):
-        steps = statistics.gather(run, engine=engine.elsewhere(count, threads=1))
-        first = next(step for step in steps if step.done > 0)  # workers have loaded by now
-        started = time.perf_counter()
-        for _ in steps:
-            pass
-        rates[count] = (len(run.corpus) - first.done) / (time.perf_counter() - started)
+    engine.start(2)
+    run = Run(models.load(device="cpu"), pictures(ON_RAY), Plan(shard=2))
+    rates = [(rate(run, 1), rate(run, 2)) for _ in range(RAY_ROUNDS)]
     ray.shutdown()
-    print(f"  Ray, one thread a worker: {rates[1]:.0f} a second with one, {rates[2]:.0f} with two: {rates[2] / rates[1]:.2f} x")
+    one, two = (median_of.median(column) for column in zip(*rates, strict=True))
+    ratio = median_of.median(b / a for a, b in rates)
+    print(
+        f"Ray workers of one thread each, medians of {RAY_ROUNDS} rounds: {one:.0f} pictures a second with one, {two:.0f} with two: {ratio:.2f} x"
+    )
 
 
 def main() -> None:
+    told()
     for threads in sorted({1, torch.get_num_threads()}):
         throughput(threads)
-    print(f"  peak memory of all that: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB")
+    print(f"\nPeak memory of all that: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB")
     workers()

@@ -1,6 +1,6 @@
 """Activations and gradients of all blocks from one forward and one backward pass, without hooks: safe on a network that others use too."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,19 +84,22 @@ def check_target(target: Target, classes: int) -> Target:
     return target
 
 
-def capture(model: Model, inputs: Tensor, target: Target | None = None, gradients: bool = True) -> Capture:
+def capture(model: Model, inputs: Tensor, target: Target | Sequence[Target | None] | None = None, gradients: bool = True) -> Capture:
     """Logits, activations and gradients of all blocks for `inputs` (N, 3, S, S) as `model.input` makes them.
 
-    The target is each picture's likeliest class unless one is given. The backward pass ends at the first block: nothing below it is asked for.
+    The target is each picture's likeliest class unless one is given, for all pictures or (None: the likeliest) for each.
+    The backward pass ends at the first block: nothing below it is asked for.
     Raises NoSuchClass.
     """
-    if target is not None:
-        check_target(target, model.classes)
+    wanted = [target] * len(inputs) if isinstance(target, Target) or target is None else target
+    for one in wanted:
+        if one is not None:
+            check_target(one, model.classes)
     extract = _extractor(model)
     with torch.set_grad_enabled(gradients):
         taken: dict[str, Tensor] = extract(inputs.detach().requires_grad_(gradients))
     logits = taken.pop(LOGITS)
-    targets = tuple(target or Target(int(i)) for i in logits.detach().argmax(1))
+    targets = tuple(one or Target(int(i)) for one, i in zip(wanted, logits.detach().argmax(1), strict=True))
     if not gradients:
         return Capture(logits, targets, taken, {})
     total = torch.stack([t.of(row) for t, row in zip(targets, logits, strict=True)]).sum()

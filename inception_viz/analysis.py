@@ -4,7 +4,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from inception_viz.activations import Target, capture
+from inception_viz.activations import Capture, Target, capture
 from inception_viz.architecture import Architecture, Block, describe
 from inception_viz.attributions import Attribution, from_capture
 from inception_viz.clusters import DEFAULT, Clusters, find
@@ -131,29 +131,58 @@ def _read_only(tensor: torch.Tensor) -> np.ndarray:
     return array
 
 
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What an analysis is of: facts of a picture, the view of it `(S, S, 3)` uint8 that the network gets, and a target (None: the likeliest class)."""
+
+    picture: PictureFacts
+    view: np.ndarray
+    target: Target | None = None
+
+
+def look(model: Model, picture: Picture, target: Target | None = None) -> Look:
+    """A picture as the model sees it."""
+    facts = PictureFacts(picture.name, picture.sha256, picture.width, picture.height)
+    return Look(facts, model.weights.preprocessing.view(picture), target)
+
+
 def analyze(model: Model, picture: Picture, target: Target | None = None) -> Analysis:
     """Predictions, and for every block activation, gradient, correlation and gradient x activation of `target` (top-1 by default).
 
     A correlation over the few positions of a small map is large by chance even in an untrained network: see `nulls`.
     """
+    return analyze_together(model, [look(model, picture, target)])[0]
+
+
+def analyze_together(model: Model, looks: Sequence[Look]) -> list[Analysis]:
+    """The analysis of each look, from one forward and one backward pass over all of them; equal to one by one up to rounding.
+
+    Gradients too, except behind a gate that lies within rounding of zero and falls the other way: 0.3 % of the largest on six sample pictures.
+    """
+    views = [model.weights.preprocessing.normalised(one.view) for one in looks]
+    inputs = torch.cat(views).to(model.device, model.dtype, memory_format=torch.channels_last)
+    taken = capture(model, inputs, [one.target for one in looks])
+    return [_analysis(model, one, taken, number) for number, one in enumerate(looks)]
+
+
+def _analysis(model: Model, looked: Look, taken: Capture, number: int) -> Analysis:
     architecture = describe(model)
-    taken = capture(model, model.input(picture), target)
-    given = from_capture(taken, 0)
+    given = from_capture(taken, number)
     blocks = {
         block.name: BlockAnalysis(
             block,
-            _read_only(taken.activations[block.name][0]),
-            _read_only(taken.gradients[block.name][0]),
+            _read_only(taken.activations[block.name][number]),
+            _read_only(taken.gradients[block.name][number]),
             given[block.name],
         )
         for block in architecture.blocks
     }
-    logits = taken.logits[0].float().cpu()
+    logits = taken.logits[number].float().cpu()
     return Analysis(
-        PictureFacts(picture.name, picture.sha256, picture.width, picture.height),
-        model.weights.preprocessing.view(picture),
+        looked.picture,
+        looked.view,
         facts(model),
-        taken.targets[0],
+        taken.targets[number],
         _read_only(logits),
         predictions(model, logits),
         class_names(model),

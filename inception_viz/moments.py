@@ -95,7 +95,7 @@ def merge_cross(a: CrossMoments, b: CrossMoments) -> CrossMoments:
 
 
 CHUNK = 1024  # samples that one product sums in float32: the rounding of longer sums would show in the sixth digit
-PANEL = 160  # channels: of a symmetric product only the panels on and above the diagonal are computed
+PANEL = 96  # channels: of a symmetric product only the panels on and above the diagonal are computed
 
 
 def rows(activation: Tensor) -> Tensor:
@@ -132,6 +132,10 @@ class Product:
         total = self._sum.cpu().double()
         return total.triu() + total.triu(1).T if self._symmetric else total
 
+    def diagonal(self) -> Tensor:
+        """The sums of squares of a symmetric product, in float64, on the CPU."""
+        return self._sum.diagonal().cpu().double()
+
 
 class Gathering:
     """Moments of the blocks of a network, each block's own and those between neighbours, gathered over batches of activations.
@@ -159,12 +163,15 @@ class Gathering:
             self._within[name].add(samples_, samples_)
             self._count(name, samples_.sum(0))
         for pair in self.pairs:
-            a, b = (rows(values) for values in on_one_grid(*(centred[name] for name in pair)))
+            own = [centred[name] for name in pair]
+            both = on_one_grid(*own)
+            a, b = (rows(values) for values in both)
             self._n[pair] += len(a)
             self._between[pair].add(a, b)
-            for side, values in zip("ab", (a, b), strict=True):
-                self._count((pair, side), values.sum(0))
-                self._count((pair, side, "squares"), values.square().sum(0))
+            for name, mine, values in zip(pair, own, both, strict=True):
+                if values is not mine:  # on its own grid a block's sums are those within it
+                    self._count((pair, name), rows(values).sum(0))
+                    self._count((pair, name, "squares"), rows(values).square().sum(0))
 
     def _centred(self, name: str, activation: Tensor) -> Tensor:
         if name not in self._shift:
@@ -185,15 +192,21 @@ class Gathering:
     def between(self, a: str, b: str) -> CrossMoments:
         """The moments between two neighbouring blocks over the positions of their common grid."""
         pair, n = (a, b), self._n[a, b]
-        sa, sb = self._sums[pair, "a"], self._sums[pair, "b"]
+        (sa, squares_a), (sb, squares_b) = (self._alone(pair, name) for name in pair)
         return CrossMoments(
             n,
             self._mean(a, sa, n),
             self._mean(b, sb, n),
             self._between[pair].value() - torch.outer(sa, sb) / max(n, 1),
-            self._sums[pair, "a", "squares"] - sa.square() / max(n, 1),
-            self._sums[pair, "b", "squares"] - sb.square() / max(n, 1),
+            squares_a - sa.square() / max(n, 1),
+            squares_b - sb.square() / max(n, 1),
         )
+
+    def _alone(self, pair: tuple[str, str], name: str) -> tuple[Tensor, Tensor]:
+        """Sums and sums of squares of one of two blocks on their common grid."""
+        if (pair, name) in self._sums:
+            return self._sums[pair, name], self._sums[pair, name, "squares"]
+        return self._sums[name], self._within[name].diagonal()
 
     def _mean(self, name: str, total: Tensor, n: int) -> Tensor:
         return self._shift[name].cpu().double() + total / max(n, 1)

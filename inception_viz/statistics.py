@@ -452,6 +452,20 @@ def gather(
     return run.finished(state.arrays, state.unreadable)
 
 
+PACED = 8  # pictures
+
+
+def pace(run: Run) -> float:
+    """Seconds a picture in this process, decoding and all: from some pictures of the corpus in one batch, after one time that is not counted."""
+    places = range(min(PACED, run.plan.batch, len(run.corpus)))
+    for _ in range(2):
+        started = time.perf_counter()
+        with contextlib.closing(run.gathered(run.batches(places), places)) as steps:
+            next(steps)
+        seconds = time.perf_counter() - started
+    return seconds / len(places)
+
+
 def clusterings(found: Statistics, method: str = clusters.DEFAULT, count: int | None = None) -> dict[str, np.ndarray]:
     """The clusters of every block over all positions, as labels (C,); with a wished number, as many as a block has live channels."""
     labels = {}

@@ -143,15 +143,29 @@ def _engine(arguments: argparse.Namespace) -> "Engine":
     return ray.elsewhere(arguments.workers, arguments.threads)
 
 
+def _peak() -> int:
+    """The most memory that this process has held so far, in MB; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(most / (1e6 if sys.platform == "darwin" else 1e3))
+
+
 def _watch(steps: Generator["Progress", None, Result]) -> Result:
-    """Drive to the end; progress goes to standard error."""
+    """Drive to the end; progress goes to standard error, and at last the peak memory at every quarter, which grows no more where memory is constant."""
     started, first = time.monotonic(), None
+    peaks: dict[int, int] = {}
     while True:
         try:
             progress = next(steps)
         except StopIteration as end:
             print(file=sys.stderr)
+            if peaks:
+                print("peak memory: " + ", ".join(f"{peak} MB at {quarter} %" for quarter, peak in peaks.items()), file=sys.stderr)
             return end.value
+        peaks.setdefault(int(4 * progress.fraction) * 25, _peak())
         first = progress.done if first is None else first
         rate = (progress.done - first) / max(1e-9, time.monotonic() - started)
         print(f"\r{progress.done} of {progress.total} files, {rate:.0f} a second", end="", file=sys.stderr, flush=True)

@@ -73,6 +73,18 @@ Work = Callable[[Progress], Result | Generator[float, None, Result]]
 
 
 @dataclass(frozen=True, eq=False)
+class WithModel(Generic[Result]):
+    """Work that needs a model and nothing else of this process: another that has the model can do it."""
+
+    do: Callable[[Model, Progress], Result]
+    model: Model
+
+    def __call__(self, progress: Progress) -> Result:
+        """Do it here."""
+        return self.do(self.model, progress)
+
+
+@dataclass(frozen=True, eq=False)
 class Answer:
     """How work ended: with a value or an error; where the device's memory was too small, `fewer` if the same work answered with fewer
     inputs at once, `smaller` if the substitute did.
@@ -142,6 +154,11 @@ class Job(Generic[Result]):
     def wait(self, seconds: float | None = None) -> bool:
         """Whether the job has ended, after waiting for at most `seconds`."""
         return self._run.done.wait(seconds)
+
+    @property
+    def answer(self) -> Answer:
+        """How the work ended; only after it has."""
+        return self._run.answer
 
     def result(self) -> Result:
         """What the work returned; raises what it raised, or Cancelled. Only after it has ended."""
@@ -223,8 +240,14 @@ def _drive(work: Work, progress: Progress) -> Any:
         started.close()  # on the owner's thread: it may have to take hooks off the network
 
 
+Elsewhere = Callable[[Work, Progress, int], Answer]  # lets others do the work, of so many evaluations, and waits for them
+
+
 class Engine:
-    """The owner thread of one device, its queue, and the results it remembers."""
+    """The owner thread of one device, its queue, and the results it remembers.
+
+    With `elsewhere`, others do the work and as many as `lanes` threads only wait for them.
+    """
 
     def __init__(
         self,
@@ -234,18 +257,23 @@ class Engine:
         cache_entries: int = CACHE_ENTRIES,
         patience: float = PATIENCE,
         clock: Callable[[], float] = time.monotonic,
+        elsewhere: Elsewhere | None = None,
+        lanes: int = 1,
     ) -> None:
+        assert lanes == 1 or elsewhere, "a network has one owner"
+        self.name, self._elsewhere = name, elsewhere
         self._bound, self._cache_bytes, self._cache_entries = bound, cache_bytes, cache_entries
         self._patience, self._clock = patience, clock
         self._queue: deque[_Run] = deque()
-        self._running: _Run | None = None
+        self._running: list[_Run] = []
         self._known: OrderedDict[Hashable, tuple[Answer, int]] = OrderedDict()
         self._held = 0
         self._changed = threading.Condition()
         self._closed = False
         self.runs = 0
-        self._owner = threading.Thread(target=self._own, name=f"owner of {name}", daemon=True)
-        self._owner.start()
+        self._owners = [threading.Thread(target=self._own, name=f"owner of {name}", daemon=True) for _ in range(lanes)]
+        for owner in self._owners:
+            owner.start()
 
     def known(self, key: Hashable) -> tuple[bool, Any]:
         """Whether a result is remembered, and the result."""
@@ -298,7 +326,7 @@ class Engine:
         """How many runs come before this one: 0 if it runs or has ended."""
         with self._changed:
             run = job._run
-            return self._queue.index(run) + (self._running is not None) if run in self._queue else 0
+            return self._queue.index(run) + bool(self._running) if run in self._queue else 0
 
     def withdraw(self, job: Job, at_once: bool) -> None:
         """One asker no longer waits; with nobody left the run stops, at once or after the engine's patience."""
@@ -328,10 +356,11 @@ class Engine:
             for run in self._runs():
                 run.progress.stopped.set()
             self._changed.notify_all()
-        self._owner.join()
+        for owner in self._owners:
+            owner.join()
 
     def _runs(self) -> list[_Run]:
-        return [*([self._running] if self._running else []), *self._queue]
+        return [*self._running, *self._queue]
 
     def _remembered(self, key: Hashable) -> _Run | None:
         if key not in self._known:
@@ -383,7 +412,7 @@ class Engine:
             self._end(run, Answer(error=Cancelled()))
 
     def _end(self, run: _Run, answer: Answer) -> None:
-        if run.begun is not None and run is not self._running:
+        if run.begun is not None and run not in self._running:
             run.begun.close()
         run.begun = None
         run.answer = answer
@@ -401,10 +430,12 @@ class Engine:
                 for run in self._queue:
                     self._end(run, Answer(error=Cancelled()))
                 return False
-            self._running = run = self._queue.popleft()
+            run = self._queue.popleft()
+            self._running.append(run)
+            self.runs += run.begun is None
         answer = self._answer(run)
         with self._changed:
-            self._running = None
+            self._running.remove(run)
             if answer is None:
                 self._go_on_later(run)
                 return True
@@ -437,7 +468,9 @@ class Engine:
 
     def _answer(self, run: _Run) -> Answer | None:
         """How the run ended, or None if it goes on later. Never raises: the owner must live on, whatever the work does."""
-        self.runs += run.begun is None
+        if (elsewhere := self._elsewhere) is not None:
+            told = self._tried(lambda: elsewhere(run.work, run.progress, run.progress.evaluations))
+            return Answer(error=OutOfMemory()) if told is FULL else told
         drive = partial(self._turn, run) if run.in_turns else lambda: Answer(_drive(run.work, run.progress))
         answer = self._tried(drive, run.most)
         while answer is FULL and (fewer := asked_at_once() // 2) > 0:  # outside the except block: the exception holds on to the tensors

@@ -18,6 +18,7 @@ from ray.exceptions import RayActorError
 
 from inception_viz import corpus as corpora
 from inception_viz.corpus import Corpus
+from inception_viz.engine.cluster import ADDRESS, ROOT
 from inception_viz.engine.local import on_cpu
 from inception_viz.errors import VisitorError
 from inception_viz.models import Model
@@ -25,12 +26,11 @@ from inception_viz.statistics import Engine, Plan, Run, Shard, Shards
 from inception_viz.tallies import Tally
 from inception_viz.text import message
 
-ADDRESS = "INCEPTION_VIZ_RAY"  # of a running cluster; without it one is started on this machine
-ROOT = Path(__file__).parent.parent.parent
 TRIES = 3  # how often a shard is begun before its pictures are taken to be what kills the workers
 DEPTH = 2  # shards that are on their way to each worker: it need not wait while one is merged
 POLL = 0.5  # seconds between two looks at the workers
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_enable_metrics_collection": "0"}
+IN_MEMORY = {"automatic_object_spilling_enabled": False}
 STARTS = 2  # Ray gives its own processes 30 seconds, which is little on a busy machine
 
 
@@ -40,15 +40,18 @@ class WorkersLost(VisitorError):
     words = message("{tries} workers died over the pictures from “{first}” to “{last}”. What was gathered before is safe.")
 
 
-def start(workers: int | None = None) -> None:
-    """Join the cluster of INCEPTION_VIZ_RAY, or start one on this machine."""
+def start(workers: int | None = None, address: str | None = None) -> None:
+    """Join the cluster at an address, by default that of INCEPTION_VIZ_RAY_ADDRESS, or start one on this machine.
+
+    In one that is started here nothing is ever moved from its shared memory to a disk: what does not fit is an error.
+    """
     if ray.is_initialized():
         return
     os.environ.update(QUIET)
-    address = os.environ.get(ADDRESS)
+    address = address or os.environ.get(ADDRESS)
     if address is None:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))  # for its workers
-    alone: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
+    alone: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False, "_system_config": IN_MEMORY}
     for again in reversed(range(STARTS)):
         try:
             ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **alone)
@@ -110,13 +113,14 @@ class _Crew:
     model: Any
     digest: str
     gpus: int
+    share: float = 1.0  # of a processor core, for each worker without a GPU: one that finds none free would be waited for for ever
     workers: list[Any] = field(default_factory=list)
     away: dict[Any, tuple[range, int]] = field(default_factory=dict)
     tries: dict[int, int] = field(default_factory=dict)
 
     def hire(self) -> Any:
         """One more worker."""
-        return ray.remote(Worker).options(num_gpus=self.gpus, num_cpus=0 if self.gpus else 1).remote(self.order, self.model)
+        return ray.remote(Worker).options(num_gpus=self.gpus, num_cpus=0 if self.gpus else self.share).remote(self.order, self.model)
 
     def idle(self) -> int | None:
         """A worker that may have another shard."""
@@ -156,6 +160,11 @@ def _order(run: Run, threads: int, device: str) -> Order:
     return Order(corpus.name, corpus.where, files, run.plan, run.more, run.standard, threads, device)
 
 
+def _digest(run: Run, order: Order) -> str:
+    """What a worker must see: the files that lie at the path, or those that travel (where a zip in memory is files like any)."""
+    return run.corpus.digest if order.where else Run(run.model, order.corpus(), order.plan, order.more).corpus.digest
+
+
 def elsewhere(workers: int | None = None, threads: int | None = None) -> Engine:
     """An engine that lets Ray workers gather the shards: as many as asked for, else one a GPU of the cluster, else one a processor core."""
 
@@ -166,7 +175,9 @@ def elsewhere(workers: int | None = None, threads: int | None = None) -> Engine:
         count = workers or gpus or max(1, int(have.get("CPU", 1)))
         run.device = "cuda" if gpus >= count else "cpu"
         each = threads or max(1, int(have.get("CPU", 1)) // count)
-        crew = _Crew(ray.put(_order(run, each, run.device)), ray.put(on_cpu(run.model)), run.corpus.digest, int(gpus >= count))
+        order = _order(run, each, run.device)
+        share = min(1.0, have.get("CPU", 1.0) / count)
+        crew = _Crew(ray.put(order), ray.put(on_cpu(run.model)), _digest(run, order), int(gpus >= count), share)
         crew.workers = [crew.hire() for _ in range(count)]
         try:
             yield from _in_order(run, done, crew)

@@ -72,9 +72,12 @@ def network(text: Text) -> None:
             text("Weights"), list(told), index, key="home weights", on_change=_set, args=("weights",), format_func=told.__getitem__
         )
     with right:
-        devices = models.devices()
-        index = devices.index(chosen.device) if chosen.device in devices else devices.index(str(models.choose_device()))
-        st.selectbox(text("Device"), devices, index, key="home device", on_change=_set, args=("device",), format_func=_device_name)
+        if results.shared():
+            st.selectbox(text("Device"), [text("a Ray cluster")], disabled=True, key="home cluster")
+        else:
+            devices = models.devices()
+            index = devices.index(chosen.device) if chosen.device in devices else devices.index(str(models.choose_device()))
+            st.selectbox(text("Device"), devices, index, key="home device", on_change=_set, args=("device",), format_func=_device_name)
     with st.expander(text("Weights of your own, or ImageNet's")):
         st.file_uploader(
             text("Weights: .safetensors, or .pth with a state_dict; or a network described in .json"),

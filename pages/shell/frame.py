@@ -279,8 +279,13 @@ def _banner(text: Text) -> None:
     facts, weights = models.device_facts(model.device), model.weights
     if weights.random:
         st.warning(text("Random weights answer: shapes, costs and chance can be studied, but the predictions mean nothing."))
-    told = text("{architecture} with the weights “{weights}” on {device}, {precision}", architecture=model.architecture, weights=results.plain(weights.name),
-                device=facts.name, precision=facts.precision)  # fmt: skip
+    names = {"architecture": model.architecture, "weights": results.plain(weights.name)}
+    if results.shared():
+        told = text("{architecture} with the weights “{weights}” on a Ray cluster", **names)
+    else:
+        told = text(
+            "{architecture} with the weights “{weights}” on {device}, {precision}", **names, device=facts.name, precision=facts.precision
+        )
     if weights.top1 is not None:
         told += " · " + text("top-1 {top1} on {data}", top1=f"{weights.top1:.1%}", data=text(weights.measured_on))
     st.caption(told)

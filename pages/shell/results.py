@@ -8,7 +8,6 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Hashable
-from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -22,7 +21,9 @@ from inception_viz.analysis import Analysis
 from inception_viz.attributions import Attribution
 from inception_viz.clusters import Clusters
 from inception_viz.correlations import Correlation
-from inception_viz.engine.local import Engine, Job, Progress, on_cpu
+from inception_viz.engine import cluster
+from inception_viz.engine.analyzing import Analyzing
+from inception_viz.engine.local import Engine, Job, Progress, WithModel, on_cpu
 from inception_viz.errors import Cancelled, VisitorError
 from inception_viz.images import Picture
 from inception_viz.models import Model
@@ -43,6 +44,23 @@ def engine(device: str) -> Engine:
     return Engine(device)
 
 
+@st.cache_resource(show_spinner=False)
+def shared() -> Engine | None:
+    """The engine of a Ray cluster, where the environment asks for one. Raises UnknownChoice or Missing."""
+    asked = cluster.settings()
+    return cluster.engine(cluster.Cluster(asked)) if asked else None
+
+
+def _owner(model: Model, work: Callable[[Progress], object]) -> Engine:
+    """Who does it: a cluster what it can do, which is all that needs nothing but a model; else the owner of the model's device."""
+    return (shared() if isinstance(work, WithModel) else None) or engine(str(model.device))
+
+
+def _device() -> str:
+    """Where this session's networks are: work on a cluster is prepared on the CPU."""
+    return "cpu" if shared() else str(models.choose_device(session.current().device))
+
+
 @st.cache_resource(show_spinner=False, max_entries=4)
 def _load(
     architecture: str, weights: str | None, device: str, digests: tuple[str, ...], _file: tuple[bytes, str] | None, _names: bytes | None
@@ -59,7 +77,8 @@ def _settle(_model: Model) -> None:
     """
     first = session.sample(next(iter(images.samples())))
     key = _analysis_key(_model, first, None)
-    engine(str(_model.device)).submit("settle", "settle", key, lambda progress: analyses.analyze(_model, first)).wait()
+    work = WithModel(Analyzing(first), _model)
+    _owner(_model, work).submit("settle", "settle", key, work).wait()
     gc.collect()
     gc.freeze()
 
@@ -96,7 +115,7 @@ def model(text: Text) -> Model:
     file, names = chosen.file, chosen.class_names
     digests = (file.sha256, file.name, names.sha256 if names else "") if file else ()
     try:
-        device = str(models.choose_device(chosen.device))
+        device = _device()
         weights = None if chosen.file else chosen.weights or models.choices(chosen.architecture)[0]
         with st.spinner(text("The network is being loaded …"), show_time=False):
             own, listed = (file.data, file.name) if file else None, names.data if names else None
@@ -114,16 +133,16 @@ def named_model(text: Text, architecture: str, weights: str) -> Model:
     """A network of this machine beside the session's own, on the session's device."""
     try:
         with st.spinner(text("The network is being loaded …"), show_time=False):
-            return _load(architecture, weights, str(models.choose_device(session.current().device)), (), None, None)
+            return _load(architecture, weights, _device(), (), None, None)
     except Exception as error:
         tell(text, error)
         raise
 
 
-def _stop(key: Hashable, device: str, slot: str) -> None:
+def _stop(key: Hashable, owner: Engine, slot: str) -> None:
     chosen = session.current()
     chosen.choices["stopped"] = key
-    engine(device).cancel(chosen.id, slot)
+    owner.cancel(chosen.id, slot)
 
 
 def _start_again() -> None:
@@ -146,7 +165,7 @@ def compute(
     on if the next run asks for the same, and stops if that asks for something else or nobody comes back. So `runner.fastReruns` can stay on:
     a click counts at once, and the owner still does one thing at a time. `smaller` answers where the device's memory is too small.
     """
-    owner, visitor = engine(str(model.device)), session.current().id
+    owner, visitor = _owner(model, work), session.current().id
     if session.current().choices.get("stopped") == key:
         st.info(text(Cancelled.words))
         st.button(text("Start again"), on_click=_start_again)
@@ -155,11 +174,11 @@ def compute(
     try:
         job = owner.submit(visitor, slot, key, work, evaluations, smaller, in_turns)
         if not job.wait(3 * POLL):
-            _watch(text, str(model.device), job)
+            _watch(text, owner, job)
         if job.smaller:
-            st.warning(text("{device} ran out of memory; the CPU answered instead.", device=str(model.device)))
+            st.warning(text("{device} ran out of memory; the CPU answered instead.", device=owner.name))
         if job.fewer:
-            st.warning(text("{device} ran out of memory; it answered in smaller steps, which takes longer.", device=str(model.device)))
+            st.warning(text("{device} ran out of memory; it answered in smaller steps, which takes longer.", device=owner.name))
         return job.result()
     except Exception as error:
         tell(text, error)
@@ -169,11 +188,11 @@ def compute(
             job.leave()
 
 
-def _watch(text: Text, device: str, job: Job) -> None:
+def _watch(text: Text, owner: Engine, job: Job) -> None:
     place = st.empty()
     with place.container():
         bar = st.progress(0.0, text("Waiting …"))
-        st.button(text("Stop"), key=f"stop {hash(job.key)}", on_click=_stop, args=(job.key, device, job.slot))
+        st.button(text("Stop"), key=f"stop {hash(job.key)}", on_click=_stop, args=(job.key, owner, job.slot))
     while not job.wait(POLL):
         ahead = job.place
         told = (
@@ -190,7 +209,7 @@ def here_or_on_cpu(
 ) -> tuple[Callable[[Progress], Result], Callable[[Progress], Result] | None]:
     """`do` with the model where it is, and with its copy on the CPU if that is elsewhere."""
     elsewhere = None if model.device.type == "cpu" else lambda progress: do(on_cpu(model), progress)
-    return partial(do, model), elsewhere
+    return WithModel(do, model), elsewhere
 
 
 def _analysis_key(model: Model, picture: Picture, target: Target | None) -> Hashable:
@@ -203,7 +222,7 @@ def analysis(text: Text, target: Target | None = None, picture: Picture | None =
     chosen, used = picture or session.current().picture, model_ or model(text)
     if target is not None and (likeliest := analysis(text, None, chosen, used)).target == target:
         return likeliest
-    work, smaller = here_or_on_cpu(used, lambda on, progress: analyses.analyze(on, chosen, target))
+    work, smaller = here_or_on_cpu(used, Analyzing(chosen, target))
     found = compute(text, used, "analysis", _analysis_key(used, chosen, target), work, smaller=smaller)
     facts = analyses.PictureFacts(chosen.name, chosen.sha256, chosen.width, chosen.height)
     return dataclasses.replace(found, picture=facts)  # equal files share a result, but each visitor's file keeps its own name

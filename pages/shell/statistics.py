@@ -3,7 +3,7 @@
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -21,12 +21,13 @@ from inception_viz.errors import VisitorError
 from inception_viz.examples import Collection
 from inception_viz.statistics import Plan, Run, State, Statistics
 from inception_viz.text import Text
-from pages.shell import controls, frame, results, session
+from pages.shell import controls, frame, lab, results, session
 
 MOST_UPLOADS = 50
 UPLOAD_MB = 120
 MOST_FILES = 200_000  # that a visitor may have counted
 SAMPLES = (100, 500, 2000, 10_000)
+UNASKED = 50  # files that are gathered without a question
 KEPT = 3  # unfinished runs and files of results that the server remembers
 
 
@@ -203,6 +204,28 @@ def _plan(text: Text, pictures: Corpus) -> Plan:
         return Plan(classes=classes, sample=controls.choice(f"statistics sample {own}", text("Pictures"), sizes))
 
 
+def _announced(text: Text, run: Run, key: Hashable) -> None:
+    """Say how many pictures wait and for how long, and end the page until it is told to begin; few pictures need no word."""
+    known, _ = results.engine(str(run.model.device)).known(key)
+    if len(run.corpus) <= UNASKED or known or session.current().choices.get("started") == key:
+        return
+    paced = ("pace", run.model.key, run.corpus.digest)
+    seconds = results.compute(text, run.model, "pace", paced, lambda progress: statistics.pace(run))
+    state = _unfinished().get(key)
+    done = state.done if isinstance(state, State) else 0
+    left = len(run.corpus) - done
+    st.info(
+        text.plural(
+            "{n} file, about {minutes} min on {device}. The run can be stopped, and then goes on where it was.",
+            "{n} files, about {minutes} min on {device}. The run can be stopped, and then goes on where it was.",
+            left, minutes=max(1, round(seconds * left / 60)), device=str(run.model.device),
+        )
+    )  # fmt: skip
+    if done:
+        st.caption(text("{done} of {n} files are done already.", done=done, n=len(run.corpus)))
+    lab.started(text, run.model, key, text("Gather the statistics"))
+
+
 def gathered(text: Text) -> Statistics:
     """The statistics of the pictures that were chosen, or those that were opened; the page waits, with progress and a stop, while they are gathered."""
     chosen = session.current().choices
@@ -215,6 +238,8 @@ def gathered(text: Text) -> Statistics:
     run = run_on_show(text)
     assert run is not None
     key = ("statistics", *run_key(run))
+
+    _announced(text, run, key)
 
     def work(progress: Progress) -> Generator[float, None, Statistics]:
         state = _unfinished().get(key)

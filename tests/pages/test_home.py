@@ -19,7 +19,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from inception_viz import analysis, downloads, images, models
-from inception_viz.engine.local import Job
+from inception_viz.engine.local import Engine, Job
 from inception_viz.text import Text
 from pages.shell import chooser, results, session
 from tests.pages.conftest import Visit, told
@@ -217,9 +217,9 @@ def test_whoever_waits_sees_that_and_nothing_of_it_stays(visit: Visit, monkeypat
     shown: list[str] = []
     watch = results._watch
 
-    def watched(text: Text, device: str, job: Job) -> None:
-        shown.append(device)
-        watch(text, device, job)
+    def watched(text: Text, owner: Engine, job: Job) -> None:
+        shown.append(owner.name)
+        watch(text, owner, job)
 
     at, data = visit(), coloured(94)
     monkeypatch.setattr(results, "POLL", 0.001)

@@ -7,6 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from inception_viz import corpus, models, statistics
+from inception_viz.errors import Cancelled
 from inception_viz.statistics import Statistics
 from inception_viz.text import Text
 from tests.pages.conftest import Visit, told
@@ -150,3 +151,61 @@ def test_a_block_a_pair_and_a_method_can_be_chosen(visit: Visit) -> None:
     assert not at.exception
     assert figures(at)[0] != before[0]
     assert figures(at)[3] != before[3]
+
+
+@pytest.fixture
+def one_batch_a_shard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that little is safe soon."""
+    real = statistics.Plan
+    monkeypatch.setattr("pages.shell.statistics.Plan", lambda **more: real(4, 1, **more))
+
+
+@pytest.mark.parametrize("language", ["en", "ar"])
+def test_many_pictures_are_counted_and_timed_before_anything_begins(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch, one_batch_a_shard: None, language: str
+) -> None:
+    text = Text(language)
+    monkeypatch.setattr("pages.shell.statistics.UNASKED", 20)
+    monkeypatch.setattr(statistics, "pace", lambda run: 10.0)
+    at = visit(PAGE, language)
+    seed = 100 if language == "ar" else 200  # the server would know the other language's result
+    at.get_by_key("statistics uploads").set_value([(f"{i}.png", png(seed + i), "image/png") for i in range(21)]).run()
+    assert not at.metric
+    (asked,) = [i.value for i in at.info if "cpu" in i.value]
+    assert asked == text.plural(
+        "{n} file, about {minutes} min on {device}. The run can be stopped, and then goes on where it was.",
+        "{n} files, about {minutes} min on {device}. The run can be stopped, and then goes on where it was.",
+        21, minutes=4, device="cpu",
+    )  # fmt: skip
+    next(b for b in at.button if b.label == text("Gather the statistics")).click().run()
+    assert [e.value for e in at.error] == []
+    assert metric(at, text("Pictures (n)")).strip("\u2066\u2068\u2069") == "21"
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(visit: Visit, monkeypatch: pytest.MonkeyPatch, one_batch_a_shard: None) -> None:
+    uploads = [(f"{i}.png", png(300 + i), "image/png") for i in range(12)]
+    seen: list[int] = []
+    real = statistics.Run.seen
+
+    def stops(run: statistics.Run, batch: corpus.Batch) -> object:
+        if len(seen) == 2:
+            seen.append(-1)
+            raise Cancelled()
+        seen.append(batch.numbers[0])
+        return real(run, batch)
+
+    at = visit(PAGE)
+    monkeypatch.setattr(statistics.Run, "seen", stops)
+    at.get_by_key("statistics uploads").set_value(uploads).run()
+    assert Cancelled.words in told(at)
+    assert not at.metric
+    at.run()
+    assert [e.value for e in at.error] == []
+    assert seen == [0, 4, -1, 8]  # what was safe is not seen again
+    assert metric(at, "Pictures (n)") == "12"
+
+
+def test_the_pace_is_that_of_a_batch_of_the_pictures_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([0.0, 5.0, 10.0, 12.0])
+    monkeypatch.setattr(statistics.time, "perf_counter", lambda: next(times))
+    assert statistics.pace(statistics.Run(small(), corpus.listed("mine", files(9)), PLAN)) == 0.5

@@ -27,7 +27,7 @@ async def observed(request: Request) -> JSONResponse:
             "sessions": len(Runtime.instance()._session_mgr.list_sessions()),
             "files": sum(map(len, door._held().values())),
             "runs": owner.runs,
-            "busy": owner._running is not None,
+            "busy": bool(owner._running),
             "waiting": len(owner._queue),
         }
     )
