@@ -49,7 +49,11 @@ def against_chance(text: Text, against: AgainstChance, similar: Correlation, nul
 def untested(text: Text, similar: Correlation, null: Null) -> None:
     """Before a test: how strong the block is as a whole beside one draw of the null, and that this tests nothing."""
     st.metric(text("Mean |r|, here and by chance"), text.isolated(f"{nulls.strength(similar):.3f} / {null.strengths.mean():.3f}"))
-    st.info(text("One draw of the null is shown, which tests nothing yet: “Test all pairs” says how many pairs are beyond chance."))
+    st.info(
+        text("{pairs} pairs over n = {n} positions or pictures. One draw of the null is shown, which tests nothing yet: “Test all pairs” says "
+             "how many pairs are beyond chance.",
+             pairs=len(similar.pairs()), n=similar.n)
+    )  # fmt: skip
 
 
 def cluster_facts(text: Text, found: Clusters, similar: Correlation) -> None:

@@ -69,16 +69,16 @@ def test_the_order_of_the_channels_can_be_chosen(visit: Visit) -> None:
     before = figures(at)[1]
     next(box for box in at.selectbox if box.label == "Channels ordered by").select("branch").run()
     after = figures(at)[1]
-    assert before["data"][2]["x"] != after["data"][2]["x"]
+    assert before["data"][3]["x"] != after["data"][3]["x"]
 
 
 @pytest.mark.parametrize("transform", ["log(1 + a)", "ranks (Spearman)", "without the mean map"])
 def test_activations_can_be_transformed_first(visit: Visit, transform: str) -> None:
     at = visit("pages/correlations.py")
-    before = figures(at)[1]["data"][2]["z"]
+    before = figures(at)[1]["data"][3]["z"]
     next(box for box in at.selectbox if box.label == "Activations").select(transform).run()
     assert not at.exception
-    assert figures(at)[1]["data"][2]["z"] != before
+    assert figures(at)[1]["data"][3]["z"] != before
 
 
 def test_the_number_of_clusters_can_be_chosen(visit: Visit) -> None:
