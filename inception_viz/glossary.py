@@ -46,7 +46,7 @@ TERMS = (
         message("The area that two boxes share, over the area that they cover together: 1 if they are the same, 0 if they are apart."),
     ),
     Term(message("pointing game"), message("How often the highest place of a map lies in the true box.")),
-    Term(message("CorLoc"), message("How often the box that was found overlaps the true one by at least a half.")),
+    Term(message("correct localisation (CorLoc)"), message("How often the box that was found overlaps the true one by at least a half.")),
     Term(message("logit"), message("The network's raw score of a class, before it becomes a probability.")),
     Term(
         message("null (what chance gives)"),
