@@ -47,6 +47,9 @@ class _Drawn(Figure):
 
 _drawn: OrderedDict[str, Figure] = OrderedDict()
 _lock = threading.Lock()
+_turn = (
+    threading.RLock()
+)  # one is drawn at a time: thirty at once are no faster, and keep the thread that answers from the interpreter for seconds
 
 
 def remembered(draw: Callable[Given, Figure]) -> Callable[Given, Figure]:
@@ -64,7 +67,8 @@ def remembered(draw: Callable[Given, Figure]) -> Callable[Given, Figure]:
             if key in _drawn:
                 _drawn.move_to_end(key)
                 return _drawn[key]
-        figure = draw(*given, **named)
+        with _turn:
+            figure = draw(*given, **named)
         figure.__class__ = _Drawn
         with _lock:
             _drawn[key] = figure

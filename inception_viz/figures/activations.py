@@ -6,7 +6,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from inception_viz.architecture import Block
-from inception_viz.figures import colours, remembered
+from inception_viz.figures import colours, panels, remembered
+from inception_viz.figures.panels import Panel
 from inception_viz.text import Text
 
 COLUMNS = 8
@@ -47,14 +48,14 @@ def tiles(activation: np.ndarray, block: Block, channels: Sequence[int], text: T
 @remembered
 def overlay(view: np.ndarray, values: np.ndarray, title: str, text: Text, signed: bool = False, height: int = 380) -> go.Figure:
     """A map `(H, W)` laid over what the network saw, `(S, S, 3)`; its cells are stretched over the picture, not smoothed into it."""
-    figure = go.Figure(go.Image(z=view, hoverinfo="skip"))
     step = view.shape[0] / values.shape[0]
     top = float(np.abs(values).max()) or 1.0
-    figure.add_heatmap(
-        z=values.astype(np.float32), x0=step / 2 - 0.5, dx=step, y0=step / 2 - 0.5, dy=step, opacity=0.6, zsmooth="best",
-        colorscale=colours.DIVERGING if signed else colours.SEQUENTIAL, zmin=-top if signed else 0, zmax=top,
-        colorbar={"thickness": 12}, hovertemplate="%{z:.3g}<extra></extra>",
-    )  # fmt: skip
-    figure.update_xaxes(visible=False, range=[-0.5, view.shape[1] - 0.5])
-    figure.update_yaxes(visible=False, range=[view.shape[0] - 0.5, -0.5], scaleanchor="x")
-    return colours.plain(figure, height, title, text.direction == "rtl")
+    heat = {
+        "type": "heatmap", "z": values.astype(np.float32), "x0": step / 2 - 0.5, "dx": step, "y0": step / 2 - 0.5, "dy": step, "opacity": 0.6,
+        "zsmooth": "best", "colorscale": colours.DIVERGING if signed else colours.SEQUENTIAL, "zmin": -top if signed else 0, "zmax": top,
+        "colorbar": {"thickness": 12}, "hovertemplate": "%{z:.3g}<extra></extra>",
+    }  # fmt: skip
+    x = {"visible": False, "range": [-0.5, view.shape[1] - 0.5]}
+    y = {"visible": False, "range": [view.shape[0] - 0.5, -0.5], "scaleanchor": "x"}
+    shown = Panel([{"type": "image", "z": view, "hoverinfo": "skip"}, heat], "", x, y)
+    return panels.figure([shown], [1], [1], (0, 0), height, title=title, right_to_left=text.direction == "rtl")

@@ -105,18 +105,18 @@ def branches(correlation: Correlation, block: Block, orders: Sequence[np.ndarray
 @remembered
 def distribution(parts: Mapping[str, np.ndarray], text: Text, by_chance: Mapping[str, np.ndarray] | None = None) -> go.Figure:
     """The distribution of r in several sets of pairs: the share of pairs in each bin of width 0.025; dotted what it is `by_chance`."""
-    figure = go.Figure()
-    middle = (BINS[:-1] + BINS[1:]) / 2
+    traces: list[Piece] = []
+    middle, right_to_left = (BINS[:-1] + BINS[1:]) / 2, text.direction == "rtl"
     for name, pairs in {**parts, **(by_chance or {})}.items():
         if len(pairs) == 0:
             continue
-        share = np.histogram(pairs, BINS)[0] / len(pairs)
         whole = name not in colours.BRANCH  # all pairs, or a null: what is to be compared first
-        line = {"color": colours.branch(name), "width": 3 if whole else 1.3, "shape": "hvh", "dash": "solid" if name in parts else "dot"}
-        label = text("{name} (n = {n} pairs)", name=name, n=len(pairs))
-        figure.add_scatter(x=middle, y=share, name=label, mode="lines", line=line, hovertemplate="r = %{x:.2f}: %{y:.1%}<extra></extra>")
-    figure.update_xaxes(title="r", range=[-1, 1], zeroline=True)
-    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
-    colours.plain(figure, 400)
-    colours.title_rows(figure, text("share of pairs"), text.direction == "rtl")
+        traces.append({
+            "type": "scatter", "x": middle, "y": np.histogram(pairs, BINS)[0] / len(pairs), "mode": "lines",
+            "name": text("{name} (n = {n} pairs)", name=name, n=len(pairs)), "hovertemplate": "r = %{x:.2f}: %{y:.1%}<extra></extra>",
+            "line": {"color": colours.branch(name), "width": 3 if whole else 1.3, "shape": "hvh", "dash": "solid" if name in parts else "dot"},
+        })  # fmt: skip
+    x = {"title": {"text": "r"}, "range": [-1, 1], "zeroline": True}
+    figure = panels.figure([Panel(traces, "", x, {"tickformat": ".0%", "rangemode": "tozero"})], [1], [1], (0, 0), 400)
+    colours.title_rows(figure, text("share of pairs"), right_to_left)
     return figure

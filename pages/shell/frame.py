@@ -300,9 +300,10 @@ def open_page(word: str) -> Text:
         st.title(text(page.title), anchor=False)
         sign_in.required(text)
         st.markdown(text(page.what))
-    links.open_view(text, word, st.container(key="notices"))
-    _style(text)
-    _sidebar(text)
+    with results.TURN:
+        links.open_view(text, word, st.container(key="notices"))
+        _style(text)
+        _sidebar(text)
     if session.current().choices.pop("gone", False):
         st.warning(
             text("The server no longer has the files that this page was about: please upload them again. Until then a sample is shown.")
@@ -323,12 +324,13 @@ def show(figure: Figure, name: str, select: Callable[[], None] | None = None) ->
         "modeBarButtonsToRemove": ["select2d", "lasso2d"],
     }
     chosen = session.current()
-    told = alternative.describe(figure, Text(chosen.language))
-    drawn = colours.larger(figure, LARGE) if chosen.presenter else figure
-    if select is None:
-        st.plotly_chart(drawn, key=name, config=config, alt=told)
-    else:
-        st.plotly_chart(drawn, key=name, config=config, alt=told, on_select=select, selection_mode="box")
+    with results.TURN:
+        told = alternative.describe(figure, Text(chosen.language))
+        drawn = colours.larger(figure, LARGE) if chosen.presenter else figure
+        if select is None:
+            st.plotly_chart(drawn, key=name, config=config, alt=told)
+        else:
+            st.plotly_chart(drawn, key=name, config=config, alt=told, on_select=select, selection_mode="box")
 
 
 def signposts(text: Text) -> None:

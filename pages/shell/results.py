@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import re
+import threading
 import uuid
 from collections.abc import Callable, Hashable
 from typing import TypeVar
@@ -33,6 +34,7 @@ from pages.shell import session
 THUMBNAIL = 200
 POLL = 0.1  # seconds between two looks at a running job
 Result = TypeVar("Result")
+TURN = threading.RLock()  # what only the interpreter does goes one at a time: it does no two things at once, and the thread that answers would wait for all
 log = logging.getLogger(__name__)
 
 
@@ -230,12 +232,14 @@ def analysis(text: Text, target: Target | None = None, picture: Picture | None =
 
 @st.cache_data(show_spinner=False, max_entries=200)
 def _clusters(key: str, block: str, definition: str, method: str, count: int | None, _correlation: Correlation) -> Clusters:
-    return clusters.find(_correlation, method, count, definition)
+    with TURN:
+        return clusters.find(_correlation, method, count, definition)
 
 
 @st.cache_data(show_spinner=False, max_entries=50)
 def _similarity(key: str, block: str, definition: str, transform: str, _values: np.ndarray) -> Correlation:
-    return correlations.measure(definition, transform)(torch.from_numpy(np.array(_values)))
+    with TURN:
+        return correlations.measure(definition, transform)(torch.from_numpy(np.array(_values)))
 
 
 def similarity(text: Text, analysis: Analysis, block: str, definition: str = "spatial", transform: str = correlations.PLAIN) -> Correlation:
@@ -264,7 +268,8 @@ def clustered(
 
 @st.cache_data(show_spinner=False, max_entries=200)
 def _order(key: str, block: str, definition: str, transform: str, _correlation: Correlation) -> np.ndarray:
-    return correlations.order(_correlation)
+    with TURN:
+        return correlations.order(_correlation)
 
 
 def order(
