@@ -34,7 +34,9 @@ MOST_FILES = 40  # a session's: twelve pictures, twelve others, weights, class n
 MOST_BYTES = 140_000_000  # a session's: the weights of Inception v3 have 109 MB
 MOST_BYTES_OF_ALL = 2_000_000_000
 SWEEP = 15.0  # seconds
-TURN = 0.0005  # seconds that a thread may keep the interpreter: while thirty pages are drawn, the thread that answers waits for as many turns
+TURN = (
+    0.0005  # seconds that a thread may keep the interpreter: while thirty pages are drawn, the thread that answers waits for as many turns
+)
 CLOSED = ("/_stcore/metrics", "/_stcore/agent")  # open to everybody otherwise, and nothing here needs them
 UPLOAD = re.compile(r"^/_stcore/upload_file/([^/]+)/([^/]+)$")
 

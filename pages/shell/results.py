@@ -34,7 +34,9 @@ from pages.shell import session
 THUMBNAIL = 200
 POLL = 0.1  # seconds between two looks at a running job
 Result = TypeVar("Result")
-TURN = threading.RLock()  # what only the interpreter does goes one at a time: it does no two things at once, and the thread that answers would wait for all
+TURN = (
+    threading.RLock()
+)  # what only the interpreter does goes one at a time: it does no two things at once, and the thread that answers would wait for all
 log = logging.getLogger(__name__)
 
 
