@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from playwright.sync_api import expect
+from playwright.sync_api import TimeoutError, expect
 
 from inception_viz import descriptions
 from tests.e2e.conftest import DONE, PATIENCE, Visit
@@ -11,8 +11,15 @@ from tests.e2e.conftest import DONE, PATIENCE, Visit
 def test_a_constructed_network_is_saved_and_opened_again(visit: Visit, tmp_path: Path) -> None:
     page = visit("/construction?lang=en")
     expect(page.get_by_test_id("stTable")).to_be_visible(timeout=PATIENCE)
-    page.get_by_label("Groups of 3x3 and 5x5").click()
-    page.get_by_role("option", name="4", exact=True).click()
+    page.wait_for_selector(DONE)
+    choice = page.get_by_role("option", name="4", exact=True)
+    for _ in range(5):  # a page that is drawn anew closes what was opened
+        page.get_by_label("Groups of 3x3 and 5x5").click()
+        try:
+            choice.click(timeout=5000)
+            break
+        except TimeoutError:
+            page.wait_for_selector(DONE)
     groups = page.get_by_test_id("stTable").locator("tbody tr").first.locator("td").nth(7)
     expect(groups).to_have_text("4", timeout=60_000)
     page.wait_for_selector(DONE)
