@@ -15,6 +15,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from inception_viz.architecture import Block
 from inception_viz.moments import CrossMoments, Gathering, Moments, merge, merge_cross, moments
@@ -243,32 +244,31 @@ class Classes:
 LAGS = (1, 2)  # positions apart, Chebyshev distance: the ring that a 3x3 sees around a position, and the one that a 5x5 sees beyond it
 
 
-def band(side: int, reach: int, device: torch.device) -> Tensor:
-    """Which of `side` places in a row lie at most `reach` from each other: `(side, side)` of 0 and 1."""
-    place = torch.arange(side, device=device)
-    return ((place[:, None] - place).abs() <= reach).float()
-
-
-def rings(values: Tensor) -> list[Tensor]:
-    """Of maps `(N, H, W, C)`, for each of LAGS: at every position the sum of what lies exactly so far away; nothing lies outside a map.
-
-    As products with bands, which is a few times as fast as adding up shifted maps.
-    """
-    n, height, width, channels = values.shape
-    boxes = [values]
+def boxes(maps: Tensor) -> list[Tensor]:
+    """Of maps `(N, C, H, W)`, for each of LAGS: at every position the sum of all that lies no further away; nothing lies outside a map."""
+    found = []
     for reach in LAGS:
-        tall = band(height, reach, values.device) @ values.reshape(n, height, width * channels)
-        boxes.append(band(width, reach, values.device) @ tall.view(n, height, width, channels))
-    return [large - small for small, large in pairwise(boxes)]
+        tall = functional.avg_pool2d(maps, (2 * reach + 1, 1), 1, (reach, 0), divisor_override=1)
+        found.append(functional.avg_pool2d(tall, (1, 2 * reach + 1), 1, (0, reach), divisor_override=1))
+    return found
 
 
-AT_ONCE = 250_000  # values whose rings stay in the processor's cache
+def _rings(within: list[Tensor]) -> Tensor:
+    """From what lies no further away than 0 and each of LAGS to what lies exactly so far away: a row less."""
+    return torch.stack([far - near for near, far in pairwise(within)])
 
 
-def _products(values: Tensor) -> Tensor:
+def _rows(maps: Tensor) -> Tensor:
+    return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])  # a view, where the network computes channels_last
+
+
+AT_ONCE = 250_000  # values whose boxes stay in the processor's cache
+
+
+def _products(maps: Tensor) -> Tensor:
     """The sums over positions of each channel's value times its rings, `(lags, C)`."""
-    few = values.split(max(1, AT_ONCE // values[0].numel()))
-    return torch.stack([torch.stack([(part * ring).sum((0, 1, 2)) for ring in rings(part)]) for part in few]).sum(0)
+    few = maps.split(max(1, AT_ONCE // maps[0].numel()))
+    return torch.stack([_rings([(_rows(part) * _rows(box)).sum(0) for box in (part, *boxes(part))]) for part in few]).sum(0)
 
 
 class _Lags:
@@ -281,16 +281,17 @@ class _Lags:
 
     def add(self, seen: Seen) -> None:
         for name in self._blocks:
-            values = seen.activations[name].float().permute(0, 2, 3, 1)
+            values = seen.activations[name].float()
             if name not in self._shift:
-                self._shift[name] = values.mean((0, 1, 2))
-            values = values - self._shift[name]
-            pairs = torch.stack(rings(torch.ones(1, *values.shape[1:3], 1, device=values.device)))[:, 0, :, :, 0]
+                self._shift[name] = values.mean((0, 2, 3))
+            values = values - self._shift[name][:, None, None]
+            one = torch.ones(1, 1, *values.shape[2:], device=values.device)
+            pairs, last = _rings([one, *boxes(one)])[:, 0, 0], values.permute(0, 2, 3, 1)
             found = {
                 "n": len(values) * pairs.sum((1, 2)),
-                "sums": torch.einsum("lhw,hwc->lc", pairs, values.sum(0)),
+                "sums": torch.einsum("lhw,hwc->lc", pairs, last.sum(0)),
                 "product": _products(values),
-                "squares": torch.einsum("lhw,hwc->lc", pairs, values.square().sum(0)),
+                "squares": torch.einsum("lhw,hwc->lc", pairs, last.square().sum(0)),
             }
             for key, sums in found.items():
                 wide = sums.cpu().double().numpy()
