@@ -26,7 +26,7 @@ QUIET = [
 DONE = "[data-testid=stApp][data-test-script-state=notRunning]"
 TROUBLE = "[data-testid=stException], [data-testid=stAlertContentError]"
 SCREEN = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"}  # nothing moves that a processor would have to draw
-PATIENCE = 90_000  # milliseconds: the first visitor's page loads the network
+PATIENCE = 180_000  # milliseconds: the first visitor's page loads the network
 expect.set_options(timeout=20_000)
 
 

@@ -36,20 +36,29 @@ def grave(page: Page, rules: list[str] | None = None) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def tab(browser: Browser) -> Iterator[Page]:
-    """One tab for all pages: to go to an address is a new visit for the server, but does not start a browser's window anew."""
+def tab(browser: Browser, server: str) -> Iterator[tuple[Page, list[str]]]:
+    """One tab for all pages, and what it asked of others than the server.
+
+    To go to an address is a new visit for the server, but does not start a browser's window anew.
+    """
     context = browser.new_context(**SCREEN)
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
-    yield page
+    own = (server, server.replace("http", "ws", 1), "data:", "blob:")
+    elsewhere: list[str] = []
+    page.on("request", lambda request: elsewhere.append(request.url) if not request.url.startswith(own) else None)
+    yield page, elsewhere
     context.close()
 
 
 @pytest.mark.parametrize("word", list(PAGES))
-def test_a_page_opens_by_its_own_address_and_shuts_nobody_out_in_either_language_or_theme(tab: Page, server: str, word: str) -> None:
-    tab.emulate_media(color_scheme="dark")
-    tab.goto(f"{server}/{'' if word == 'home' else word}?lang=ar")
-    page = settled(tab)
+def test_a_page_opens_by_its_own_address_and_shuts_nobody_out_in_either_language_or_theme(
+    tab: tuple[Page, list[str]], server: str, word: str
+) -> None:
+    page, elsewhere = tab
+    page.emulate_media(color_scheme="dark")
+    page.goto(f"{server}/{'' if word == 'home' else word}?lang=ar")
+    settled(page)
     expect(page.locator("html")).to_have_attribute("lang", "ar")
     expect(page.locator("html")).to_have_attribute("dir", "rtl")
     expect(page.locator(TROUBLE)).to_have_count(0)
@@ -66,6 +75,7 @@ def test_a_page_opens_by_its_own_address_and_shuts_nobody_out_in_either_language
     assert grave(page) == []
     page.emulate_media(color_scheme="dark")
     assert grave(page, ["color-contrast"]) == []
+    assert elsewhere == []
 
 
 def test_a_copied_link_opens_the_same_view_for_somebody_else(visit: Visit) -> None:
@@ -104,16 +114,6 @@ def test_a_telephone_shows_the_first_page_without_scrolling_sideways_and_in_the_
     fonts = page.evaluate("document.fonts.ready.then(() => [...document.fonts].filter(f => f.status === 'loaded').map(f => f.family))")
     assert "IBM Plex Sans" in json.dumps(fonts)
     assert language == "en" or "IBM Plex Sans Arabic" in json.dumps(fonts)
-
-
-def test_nothing_comes_from_outside(visit: Visit, server: str) -> None:
-    page = settled(visit("/"))
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.reload()
-    settled(page)
-    assert asked
-    assert [url for url in asked if not url.startswith((server, "data:", "blob:"))] == []
 
 
 @pytest.mark.parametrize("language", ["en", "ar"])
