@@ -6,6 +6,7 @@ with a channel that holds nan or infinity, as a network with broken weights may 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -46,8 +47,18 @@ class Correlation:
     def pairs(self) -> np.ndarray:
         """Every pair of live channels once: `(pairs,)`."""
         live = np.flatnonzero(~self.constant)
-        r = self.r[np.ix_(live, live)]
-        return r[np.triu_indices(len(live), 1)]
+        r = self.r if len(live) == len(self.r) else self.r[np.ix_(live, live)]
+        return squareform(r, checks=False) if len(r) > 1 else r[:0].ravel()
+
+    @cached_property
+    def leaves(self) -> np.ndarray:
+        """An order of the channels for drawing, `(C,)`: leaves of average linkage on 1 - r, constant channels last."""
+        live, rest = np.flatnonzero(~self.constant), np.flatnonzero(self.constant)
+        if len(live) >= 3:
+            live = live[leaves_list(linkage(1 - self.pairs().astype(np.float64), "average"))]
+        found = np.concatenate([live, rest])
+        found.setflags(write=False)
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,11 +235,5 @@ def transformed(values: Tensor, definition: str = "spatial", transform: str = PL
 
 
 def order(correlation: Correlation) -> np.ndarray:
-    """An order of the channels for drawing, `(C,)`: leaves of average linkage on 1 - r, constant channels last."""
-    live = np.flatnonzero(~correlation.constant)
-    rest = np.flatnonzero(correlation.constant)
-    if len(live) < 3:
-        return np.concatenate([live, rest])
-    distance = 1 - correlation.r[np.ix_(live, live)].astype(np.float64)
-    tree = linkage(squareform(distance, checks=False), "average")
-    return np.concatenate([live[leaves_list(tree)], rest])
+    """An order of the channels in which similar ones lie side by side: `leaves`."""
+    return correlation.leaves

@@ -110,7 +110,9 @@ def current() -> Session:
     running = get_script_run_ctx(suppress_warning=True)
     assert running is not None, "asked outside of a page: the session would be nobody's"
     new = KEY not in st.session_state
-    session: Session = st.session_state.setdefault(KEY, Session())
+    if new:
+        st.session_state[KEY] = Session()
+    session: Session = st.session_state[KEY]
     _here[running.session_id] = session.id
     VISITOR.set(session.id)
     asked = st.query_params.get("lang")
