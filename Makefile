@@ -4,6 +4,7 @@ PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8501
 MINUTES ?= 30
+PROCESSES ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 LIMITS := OMP_WAIT_POLICY=PASSIVE MALLOC_ARENA_MAX=2 MALLOC_TRIM_THRESHOLD_=131072
@@ -15,8 +16,9 @@ run: $(VENV)/installed
 	  || echo "warning: $(HOST) lets other machines in, and there is no password; see SECURITY.md" ;; esac
 	$(LIMITS) $(BIN)/streamlit run app.py --server.address $(HOST) --server.port $(PORT)
 
+# Each of PROCESSES tests whole files on one thread, in this order: the browser tests, which take longest, begin first.
 test: $(VENV)/installed-dev chromium
-	$(LIMITS) $(BIN)/python -m pytest
+	$(LIMITS) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --no-loadscope-reorder
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

@@ -12,6 +12,18 @@ from inception_viz import images, models
 from inception_viz.models import Model
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Where several processes test: a file stays in one, and so do all browser tests, which share a server and a browser."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "tests/e2e" if nodeid.startswith("tests/e2e/") else super()._split_scope(nodeid)
+
+    return Scheduling(config, log)
+
+
 def looking_at(model: Model, side: int) -> Model:
     """The same model, seeing pictures of `side` x `side` pixels."""
     return dataclasses.replace(model, weights=dataclasses.replace(model.weights, preprocessing=models.Preprocessing(side, side)))

@@ -24,7 +24,9 @@ QUIET = [
     "--disable-component-update",
 ]
 DONE = "[data-testid=stApp][data-test-script-state=notRunning]"
-PATIENCE = 90_000  # milliseconds: the first visitor's page loads the network
+TROUBLE = "[data-testid=stException], [data-testid=stAlertContentError]"
+SCREEN = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"}  # nothing moves that a processor would have to draw
+PATIENCE = 180_000  # milliseconds: the first visitor's page loads the network
 expect.set_options(timeout=20_000)
 
 
@@ -85,7 +87,7 @@ def visit(server: str, browser: Browser) -> Iterator[Visit]:
     contexts = []
 
     def open_page(path: str = "/", locale: str = "en-GB", theme: str = "light", width: int = 1280, height: int = 900) -> Page:
-        context = browser.new_context(locale=locale, color_scheme=theme, viewport={"width": width, "height": height})
+        context = browser.new_context(**SCREEN | {"locale": locale, "color_scheme": theme, "viewport": {"width": width, "height": height}})
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE)

@@ -7,11 +7,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 from skimage import data, io
 
-from pages.shell import frame
-from tests.e2e.conftest import DONE, Visit
-
-PAGES = ["architecture", "activations", "correlations", "clusters", "attributions"]
-TROUBLE = "[data-testid=stException], [data-testid=stAlertContentError]"
+from tests.e2e.conftest import DONE, TROUBLE, Visit
 
 
 def seen(page: Page) -> Locator:
@@ -31,17 +27,6 @@ def test_the_first_page_answers_at_once_in_the_browsers_language(visit: Visit, l
     expect(page.get_by_role("heading", name=title)).to_be_visible()
     expect(page.locator("html")).to_have_attribute("lang", language)
     expect(page.locator("html")).to_have_attribute("dir", "rtl" if language == "ar" else "ltr")
-
-
-@pytest.mark.parametrize("name", [word for word in frame.PAGES if word != "home"])
-def test_every_page_opens_by_its_own_address(visit: Visit, name: str) -> None:
-    """In Arabic and dark; `test_front` opens them in English and light."""
-    page = settled(visit(f"/{name}?lang=ar", theme="dark"))
-    expect(page.locator("h1")).to_be_visible()
-    if name in PAGES:
-        drawn = "svg .node" if name == "architecture" else "[data-testid=stPlotlyChart] .main-svg"
-        expect(page.locator(drawn).first).to_be_visible()
-    expect(page.locator("html")).to_have_attribute("lang", "ar")
 
 
 def test_an_uploaded_photo_reaches_the_clusters(visit: Visit, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Pages without a browser: every page as a visitor of either language gets it, with whatever goes wrong made visible."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +12,14 @@ PATIENCE = 120  # seconds: the first page of a run loads the network
 Visit = Callable[..., AppTest]
 
 
-@pytest.fixture(autouse=True)
-def _no_weights_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.fixture(scope="package", autouse=True)
+def _no_weights_from_outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The pages are tested with what comes with the project, whatever this machine has downloaded."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path_factory.getbasetemp() / "empty-cache"))
-    monkeypatch.setenv("INCEPTION_VIZ_DEVICE", "cpu")
-    monkeypatch.chdir(ROOT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_HOME", str(tmp_path_factory.getbasetemp() / "empty-cache"))
+        patch.setenv("INCEPTION_VIZ_DEVICE", "cpu")
+        patch.chdir(ROOT)
+        yield
 
 
 def told(at: AppTest) -> str:
@@ -27,7 +29,7 @@ def told(at: AppTest) -> str:
     return re.sub(r"\\([^a-zA-Z0-9\s])", r"\1", words)
 
 
-@pytest.fixture
+@pytest.fixture(scope="package")
 def visit() -> Visit:
     """Open a page (`app.py` or a script of `pages/`) in a language; fails if it raises or reports an error of ours."""
 

@@ -79,6 +79,7 @@ def test_a_panel_chosen_holds_on_return(visit: Visit) -> None:
 @BOTH
 def test_training_waits_for_a_click_and_then_tells_its_gap(visit: Visit, language: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overfitting, "WIDTHS", (1, 16 if language == "en" else 8))  # what is known is shown at once
+    monkeypatch.setattr(overfitting, "SEEDS", 2)
     at = visit("pages/overfitting.py", language)
     check(at, overfitting.PRONE, language)
     panel(at, "overfitting", "parameters")

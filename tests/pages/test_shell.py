@@ -1,33 +1,6 @@
-"""What all pages share: each opens by itself in each language, keeps what was chosen, and answers again at once."""
+"""What all pages share: what was chosen on one holds on the others."""
 
-import pytest
-
-from inception_viz.text import LANGUAGES, Text
-from pages.shell import frame, results
-from tests.pages.conftest import Visit, told
-
-
-@pytest.mark.parametrize("language", list(LANGUAGES))
-@pytest.mark.parametrize("word", list(frame.PAGES))
-def test_every_page_opens_in_every_language_with_its_words_and_what_to_try(visit: Visit, word: str, language: str) -> None:
-    page, text = frame.PAGES[word], Text(language)
-    at = visit(page.path, language)
-    said = told(at)
-    assert not at.error
-    assert at.title[0].value == text(page.title)
-    assert text(page.what) in said
-    assert text(page.attempt) in said
-    assert language == "en" or page.what not in said
-
-
-@pytest.mark.parametrize("word", list(frame.PAGES))
-def test_a_page_drawn_again_asks_the_network_nothing(visit: Visit, word: str) -> None:
-    at = visit(frame.PAGES[word].path)
-    owner = results.engine("cpu")
-    before = owner.runs
-    at.run()
-    assert not at.exception
-    assert owner.runs == before
+from tests.pages.conftest import Visit
 
 
 def test_a_block_chosen_on_one_page_holds_on_the_others(visit: Visit) -> None:
