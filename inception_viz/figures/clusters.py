@@ -51,7 +51,8 @@ def maps(view: np.ndarray, values: Sequence[np.ndarray], names: Sequence[str], t
             "zmin": -top if signed else 0, "zmax": top, "hovertemplate": "%{z:.3g}<extra></extra>",
         }  # fmt: skip
         x = {"visible": False, "range": [-0.5, view.shape[1] - 0.5], "constrain": "domain"}
-        y = {"visible": False, "range": [view.shape[0] - 0.5, -0.5], "scaleanchor": "x" if index == 1 else f"x{index}"}
+        y = {"visible": False, "range": [view.shape[0] - 0.5, -0.5], "scaleanchor": "x" if index == 1 else f"x{index}",
+             "constrain": "domain", "constraintoward": "top"}  # fmt: skip
         found.append(Panel([panels.ground(view), heat], name, x, y))
     found += [None] * (rows * across - len(found))
     height = 40 + (215 if rows > 1 or across > 2 else 300) * rows
