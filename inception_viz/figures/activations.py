@@ -52,10 +52,10 @@ def overlay(view: np.ndarray, values: np.ndarray, title: str, text: Text, signed
     top = float(np.abs(values).max()) or 1.0
     heat = {
         "type": "heatmap", "z": values.astype(np.float32), "x0": step / 2 - 0.5, "dx": step, "y0": step / 2 - 0.5, "dy": step, "opacity": 0.6,
-        "zsmooth": "best", "colorscale": colours.DIVERGING if signed else colours.SEQUENTIAL, "zmin": -top if signed else 0, "zmax": top,
+        "zsmooth": "fast", "colorscale": colours.DIVERGING if signed else colours.SEQUENTIAL, "zmin": -top if signed else 0, "zmax": top,
         "colorbar": {"thickness": 12}, "hovertemplate": "%{z:.3g}<extra></extra>",
     }  # fmt: skip
     x = {"visible": False, "range": [-0.5, view.shape[1] - 0.5]}
     y = {"visible": False, "range": [view.shape[0] - 0.5, -0.5], "scaleanchor": "x"}
-    shown = Panel([{"type": "image", "z": view, "hoverinfo": "skip"}, heat], "", x, y)
+    shown = Panel([panels.ground(view), heat], "", x, y)
     return panels.figure([shown], [1], [1], (0, 0), height, title=title, right_to_left=text.direction == "rtl")

@@ -47,12 +47,13 @@ def maps(view: np.ndarray, values: Sequence[np.ndarray], names: Sequence[str], t
         top = float(np.abs(cells).max()) or 1.0
         heat = {
             "type": "heatmap", "z": cells.astype(np.float32), "x0": step / 2 - 0.5, "dx": step, "y0": step / 2 - 0.5, "dy": step, "opacity": 0.62,
-            "zsmooth": "best", "showscale": False, "colorscale": colours.DIVERGING if signed else colours.SEQUENTIAL,
+            "zsmooth": "fast", "showscale": False, "colorscale": colours.DIVERGING if signed else colours.SEQUENTIAL,
             "zmin": -top if signed else 0, "zmax": top, "hovertemplate": "%{z:.3g}<extra></extra>",
         }  # fmt: skip
         x = {"visible": False, "range": [-0.5, view.shape[1] - 0.5], "constrain": "domain"}
-        y = {"visible": False, "range": [view.shape[0] - 0.5, -0.5], "scaleanchor": "x" if index == 1 else f"x{index}"}
-        found.append(Panel([{"type": "image", "z": view, "hoverinfo": "skip"}, heat], name, x, y))
+        y = {"visible": False, "range": [view.shape[0] - 0.5, -0.5], "scaleanchor": "x" if index == 1 else f"x{index}",
+             "constrain": "domain", "constraintoward": "top"}  # fmt: skip
+        found.append(Panel([panels.ground(view), heat], name, x, y))
     found += [None] * (rows * across - len(found))
     height = 40 + (215 if rows > 1 or across > 2 else 300) * rows
     return panels.figure(found, [1] * across, [1] * rows, (0.02, 0.2 / max(rows, 2)), height, top=36)

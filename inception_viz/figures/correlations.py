@@ -12,6 +12,7 @@ from inception_viz.figures.panels import Panel, Piece
 from inception_viz.text import Text
 
 CELLS = 256  # a side: below one pixel a cell, plotly drops cells
+SMALL = 160  # of a branch, whose map is as small as that
 BINS = np.linspace(-1, 1, 81)
 
 
@@ -32,8 +33,8 @@ def reduced(r: np.ndarray, cells: int = CELLS) -> tuple[np.ndarray, int]:
 HIDDEN = {"visible": False, "type": "category"}  # axes that name channels, unseen
 
 
-def _heatmap(r: np.ndarray, channels: np.ndarray, text: Text, with_bar: bool) -> Piece:
-    cells, step = reduced(r)
+def _heatmap(r: np.ndarray, channels: np.ndarray, text: Text, with_bar: bool, most: int = CELLS) -> Piece:
+    cells, step = reduced(r, most)
     names = [str(c) for c in channels[::step].astype(np.int32)]
     hover = text("channels {a} and {b}: r = {r}", a="%{x}", b="%{y}", r="%{z:.2f}")
     return {
@@ -94,7 +95,7 @@ def branches(correlation: Correlation, block: Block, orders: Sequence[np.ndarray
     found: list[Panel] = []
     for index, (branch, order) in enumerate(zip(block.branches, orders, strict=True), start=1):
         r = correlation.part(branch.start, branch.stop).r[np.ix_(order, order)]
-        heat = _heatmap(r, order + branch.start, text, with_bar=index == len(block.branches))
+        heat = _heatmap(r, order + branch.start, text, index == len(block.branches), SMALL)
         axes = HIDDEN | {"constrain": "domain"}
         title = text("{branch}: {n} channels", branch=branch.name, n=branch.stop - branch.start)
         down = axes | {"autorange": "reversed", "scaleanchor": "x" if index == 1 else f"x{index}"}

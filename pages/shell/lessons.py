@@ -41,15 +41,23 @@ def boxed(text: Text) -> bool:
 
 
 def choose(text: Text) -> str:
-    """Which step; any of them at any time."""
-    told = {
-        word: text("{n} of {all}: {title}", n=i, all=len(LESSONS), title=text(lesson.title))
-        for i, (word, lesson) in enumerate(LESSONS.items(), 1)
-    }
-    left, right = st.columns([3, 1], vertical_alignment="bottom")
-    with left:
+    """Which step; any of them at any time.
+
+    The ways on are drawn first and stand still: a button that moves down when the answer comes, or is drawn after the step that it leads on from,
+    loses the click of somebody quick.
+    """
+    words = list(LESSONS)
+    told = {word: text("{n} of {all}: {title}", n=i, all=len(words), title=text(LESSONS[word].title)) for i, word in enumerate(words, 1)}
+    before, which, after, anew = st.columns([2, 6, 2, 2], vertical_alignment="bottom")
+    with which:
         word = controls.choice("lesson", text("Step"), told)
-    with right:
+    place = words.index(word)
+    with before:
+        st.button(text("Step before"), disabled=place == 0, on_click=_go, args=(words[max(place - 1, 0)],), width="stretch")
+    with after:
+        to = words[min(place + 1, len(words) - 1)]
+        st.button(text("Next step"), disabled=word == to, on_click=_go, args=(to,), width="stretch")
+    with anew:
         st.button(text("Start over"), on_click=_start_over, width="stretch", help=text("Forgets all predictions: for the next class."))
     return word
 
@@ -98,15 +106,10 @@ def _reveal(text: Text, word: str, lesson: Lesson, predicted: int | None) -> Non
         st.markdown(text(lesson.meaning))
 
 
-def _links(text: Text, word: str, lesson: Lesson) -> None:
-    chosen, words = session.current(), list(LESSONS)
+def _link(text: Text, lesson: Lesson) -> None:
     page = frame.PAGES[next(page for page in lesson.pages if page in frame.PAGES)]
-    place = words.index(word)
-    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.button(text("Step before"), disabled=place == 0, on_click=_go, args=(words[max(place - 1, 0)],))
-        view = {"lang": chosen.language, "model": "googlenet", "weights": BOXED} | dict(lesson.view)
-        st.page_link(page.path, label=text("See it yourself on “{page}”", page=text(page.title)), query_params=view)
-        st.button(text("Next step"), disabled=place == len(words) - 1, on_click=_go, args=(words[min(place + 1, len(words) - 1)],))
+    view = {"lang": session.current().language, "model": "googlenet", "weights": BOXED} | dict(lesson.view)
+    st.page_link(page.path, label=text("See it yourself on “{page}”", page=text(page.title)), query_params=view)
 
 
 def step(text: Text, word: str) -> None:
@@ -115,8 +118,10 @@ def step(text: Text, word: str) -> None:
     st.progress((list(LESSONS).index(word) + 1) / len(LESSONS))
     st.header(text(lesson.title), anchor=False)
     st.markdown(text(lesson.story))
-    _reveal(text, word, lesson, _predict(text, word, lesson))
-    _links(text, word, lesson)
+    predicted = _predict(text, word, lesson)
+    with st.container(key="answer"):
+        _reveal(text, word, lesson, predicted)
+    _link(text, lesson)
 
 
 def score(text: Text) -> None:

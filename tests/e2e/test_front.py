@@ -116,6 +116,24 @@ def test_a_telephone_shows_the_first_page_without_scrolling_sideways_and_in_the_
     assert language == "en" or "IBM Plex Sans Arabic" in json.dumps(fonts)
 
 
+def test_a_hurried_teacher_loses_no_click(visit: Visit) -> None:
+    """On as soon as a step's title stands there, and by the mouse where the button was before the answer came."""
+    page = settled(visit("/lessons?lang=en"))
+    lessons, onward = list(LESSONS.values()), page.get_by_role("button", name="Next step")
+    for lesson in lessons[:4]:
+        expect(page.get_by_role("heading", name=lesson.title, exact=True)).to_be_visible()
+        onward.click()
+    expect(page.get_by_role("heading", name=lessons[4].title, exact=True)).to_be_visible()
+    page.locator("[data-testid=stRadio]").get_by_text(lessons[4].answers[0], exact=True).click()
+    answer = page.get_by_role("button", name="Show what the network says")
+    expect(answer).to_be_enabled()
+    place = onward.bounding_box()
+    assert place is not None
+    answer.click()
+    page.mouse.click(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+    expect(page.get_by_role("heading", name=lessons[5].title, exact=True)).to_be_visible()
+
+
 @pytest.mark.parametrize("language", ["en", "ar"])
 def test_a_class_walks_through_the_lessons_and_on_to_the_real_page(visit: Visit, language: str) -> None:
     """Every step: the answer comes after the prediction, with a number from the network; the last one leads to the page that shows it."""
@@ -129,7 +147,6 @@ def test_a_class_walks_through_the_lessons_and_on_to_the_real_page(visit: Visit,
         expect(page.get_by_role("button", name=text("Show what the network says"))).to_be_enabled()
         page.get_by_role("button", name=text("Show what the network says")).click()
         expect(page.locator(".st-key-reveal h3")).to_contain_text(re.compile(r"\d"))
-        settled(page)
         if lesson is not list(LESSONS.values())[-1]:
             page.get_by_role("button", name=text("Next step")).click()
     shown = PAGES[next(word for word in lesson.pages if word in PAGES)]
