@@ -46,6 +46,28 @@ def growth(points: Sequence[Point], grew: Growth, size: str, text: Text) -> go.F
     return figure
 
 
+def stages(points: Sequence[Point], text: Text) -> go.Figure:
+    """How much of the whole network's parameters, multiply-accumulates and time is reached at the end of each stage."""
+    names, whole = [text(p.name) for p in points], points[-1]
+    lines = (
+        (text("parameters"), [p.cost.parameters / whole.cost.parameters for p in points], PARAMETERS, "dot"),
+        (text("multiply-accumulates"), [p.cost.macs / whole.cost.macs for p in points], MACS, "dash"),
+        (text("measured time"), [p.timing.median / whole.timing.median for p in points], TIME, "solid"),
+    )
+    figure = go.Figure()
+    for name, values, colour, dash in lines:
+        measured = {"error_y": _spread(points, whole.timing.median)} if dash == "solid" else {}
+        figure.add_scatter(
+            x=names, y=values, name=name, mode="lines+markers", line={"color": colour, "dash": dash, "width": 2}, marker={"size": 7},
+            hovertemplate="%{x}: %{y:.1%}<extra></extra>", **measured,
+        )  # fmt: skip
+    figure.update_xaxes(type="category", title=text("as far as the end of"))
+    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    colours.plain(figure, 420, top=30)
+    colours.title_rows(figure, text("share of the whole network"), text.direction == "rtl")
+    return figure
+
+
 def networks(found: Sequence[tuple[Point, int]], text: Text) -> go.Figure:
     """Parameters, multiply-accumulates, time and receptive field of whole networks, a column each."""
     points, names = [p for p, _ in found], [p.name for p, _ in found]

@@ -48,4 +48,4 @@ def speedups(points: Sequence[Point], even: Sequence[BreakEven], text: Text) -> 
     figure.update_xaxes(type="log", title=text("density (share of non-zeros)"), tickvals=asked, ticktext=[f"{100 * d:g} %" for d in asked])
     figure.update_yaxes(type="log", dtick=1)
     colours.plain(figure, 520, text("times as fast as dense"), text.direction == "rtl")
-    return figure.update_layout(margin_t=124)
+    return figure.update_layout(margin_t=136)

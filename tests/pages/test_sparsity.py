@@ -78,6 +78,15 @@ def test_blocks_without_room_are_told_in_words(visit: Visit, language: str) -> N
     assert "Traceback" not in told(at)
 
 
+@BOTH
+def test_tables_too_large_are_told_in_words(visit: Visit, language: str) -> None:
+    at = visit("pages/connections.py", language)
+    at.session_state["session"].choices |= {"times": 32, "kernel": 7, "side": 56}
+    at.run()
+    assert not at.exception
+    assert len(at.error) == 1
+
+
 def test_measuring_again_gives_other_times(visit: Visit) -> None:
     at = visit("pages/connections.py")
     before = figures(at)[1]["data"][1]["x"]
