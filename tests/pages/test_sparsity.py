@@ -81,10 +81,11 @@ def test_blocks_without_room_are_told_in_words(visit: Visit, language: str) -> N
 @BOTH
 def test_tables_too_large_are_told_in_words(visit: Visit, language: str) -> None:
     at = visit("pages/connections.py", language)
-    at.session_state["session"].choices |= {"times": 32, "kernel": 7, "side": 56}
-    at.run()
+    at.slider[0].set_value(32)
+    at.slider[1].set_value(56).run()
     assert not at.exception
     assert len(at.error) == 1
+    assert len(at.get("plotly_chart")) == 0
 
 
 def test_measuring_again_gives_other_times(visit: Visit) -> None:
