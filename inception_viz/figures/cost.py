@@ -27,9 +27,19 @@ def growth(points: Sequence[Point], grew: Growth, size: str, text: Text) -> go.F
     """Each as a multiple of what the smallest size takes, on logarithmic axes, with the power of the size that fits it; `size` names the axis."""
     sizes = [p.size for p in points]
     lines = (
-        (text("parameters, power {power}", power=f"{grew.parameters:.2f}"), [p.cost.parameters for p in points], PARAMETERS, "dot"),
-        (text("multiply-accumulates, power {power}", power=f"{grew.macs:.2f}"), [p.cost.macs for p in points], MACS, "dash"),
-        (text("measured time, power {power}", power=f"{grew.seconds:.2f}"), [p.timing.median for p in points], TIME, "solid"),
+        (
+            text.isolated(text("parameters, power {power}", power=f"{grew.parameters:.2f}")),
+            [p.cost.parameters for p in points],
+            PARAMETERS,
+            "dot",
+        ),
+        (text.isolated(text("multiply-accumulates, power {power}", power=f"{grew.macs:.2f}")), [p.cost.macs for p in points], MACS, "dash"),
+        (
+            text.isolated(text("measured time, power {power}", power=f"{grew.seconds:.2f}")),
+            [p.timing.median for p in points],
+            TIME,
+            "solid",
+        ),
     )
     figure = go.Figure()
     for name, values, colour, dash in lines:
@@ -50,9 +60,9 @@ def stages(points: Sequence[Point], text: Text) -> go.Figure:
     """How much of the whole network's parameters, multiply-accumulates and time is reached at the end of each stage."""
     names, whole = [text(p.name) for p in points], points[-1]
     lines = (
-        (text("parameters"), [p.cost.parameters / whole.cost.parameters for p in points], PARAMETERS, "dot"),
-        (text("multiply-accumulates"), [p.cost.macs / whole.cost.macs for p in points], MACS, "dash"),
-        (text("measured time"), [p.timing.median / whole.timing.median for p in points], TIME, "solid"),
+        (text("Parameters"), [p.cost.parameters / whole.cost.parameters for p in points], PARAMETERS, "dot"),
+        (text("Multiply-accumulates"), [p.cost.macs / whole.cost.macs for p in points], MACS, "dash"),
+        (text("Measured time"), [p.timing.median / whole.timing.median for p in points], TIME, "solid"),
     )
     figure = go.Figure()
     for name, values, colour, dash in lines:
@@ -62,7 +72,8 @@ def stages(points: Sequence[Point], text: Text) -> go.Figure:
             hovertemplate="%{x}: %{y:.1%}<extra></extra>", **measured,
         )  # fmt: skip
     figure.update_xaxes(type="category", title=text("as far as the end of"))
-    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    top = max(max(values) for _, values, *_ in lines)  # one slow run reaches out of the figure rather than flattening it
+    figure.update_yaxes(tickformat=".0%", range=[0, 1.5 * top])
     colours.plain(figure, 420, top=30)
     colours.title_rows(figure, text("share of the whole network"), text.direction == "rtl")
     return figure
@@ -100,7 +111,7 @@ def blocks(pairs: Mapping[str, tuple[Point, Point]], text: Text) -> go.Figure:
     names = list(pairs)
     titles = [text("multiply-accumulates, million"), text("time, milliseconds")]
     figure = make_subplots(2, 1, shared_xaxes=True, subplot_titles=titles, vertical_spacing=0.16)
-    for kind, (label, colour) in enumerate(((text("with 1x1 reductions"), MACS), (text("naive"), TIME))):
+    for kind, (label, colour) in enumerate(((text.isolated(text("with 1x1 reductions")), MACS), (text("naive"), TIME))):
         points = [pair[kind] for pair in pairs.values()]
         rows: tuple[tuple[list[float], list[float], dict], ...] = (
             ([p.cost.macs / 1e6 for p in points], [p.cost.macs / 1e6 for p in points], {}),
@@ -133,7 +144,7 @@ def _times(figure: go.Figure, pairs: Mapping[str, tuple[Point, Point]], tops: Se
 
 def branches(reduced: Mapping[str, Cost], naive: Mapping[str, Cost], text: Text) -> go.Figure:
     """Multiply-accumulates of a block by branch, with 1x1 reductions and naive, million."""
-    names = [text("with 1x1 reductions"), text("naive")]
+    names = [text.isolated(text("with 1x1 reductions")), text("naive")]
     figure = go.Figure()
     for branch in reduced:
         values = np.array([costs[branch].macs / 1e6 for costs in (reduced, naive)], np.float64)

@@ -60,8 +60,8 @@ def _run(name: str, timing: Timing) -> str:
 def orders(clustering: Clustering, text: Text) -> go.Figure:
     """For every order the share of non-zeros inside blocks (dotted: what shuffled ones reach), its storage, and its time beside CSR's and dense's."""
     found = clustering.found
-    names = [text(g.method) for g in found]
-    titles = [text("non-zeros inside"), text("storage against CSR"), text("time, milliseconds")]
+    names = [text.isolated(text(g.method)) for g in found]
+    titles = [text("non-zeros inside"), text.isolated(text("storage against CSR")), text("time, milliseconds")]
     figure = make_subplots(1, 3, shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.04)
     values = (([g.inside for g in found], ".0%"), ([g.storage for g in found], ".2f"), ([1e3 * g.timing.median for g in found], ".2f"))
     for column, ((bars, shown), colour) in enumerate(
