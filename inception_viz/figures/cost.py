@@ -80,7 +80,7 @@ def stages(points: Sequence[Point], text: Text) -> go.Figure:
 
 
 def networks(found: Sequence[tuple[Point, int]], text: Text) -> go.Figure:
-    """Parameters, multiply-accumulates, time and receptive field of whole networks, a column each."""
+    """Parameters, multiply-accumulates, time and receptive field of whole networks, two beside each other, so that they fit on a telephone."""
     points, names = [p for p, _ in found], [p.name for p, _ in found]
     columns: tuple[tuple[str, list[float], str, str], ...] = (
         (text("parameters, million"), [p.cost.parameters / 1e6 for p in points], PARAMETERS, ".1f"),
@@ -88,20 +88,23 @@ def networks(found: Sequence[tuple[Point, int]], text: Text) -> go.Figure:
         (text("time, milliseconds"), [p.timing.median * 1e3 for p in points], TIME, ".0f"),
         (text("receptive field, pixels"), [float(field) for _, field in found], colours.BRANCH["5x5"], ".0f"),
     )
-    figure = make_subplots(1, len(columns), shared_yaxes=True, subplot_titles=[title for title, *_ in columns], horizontal_spacing=0.03)
-    for column, (_, values, colour, shown) in enumerate(columns, start=1):
+    titles = [title for title, *_ in columns]
+    figure = make_subplots(2, 2, shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.06, vertical_spacing=0.12)
+    for place, (_, values, colour, shown) in enumerate(columns):
+        cell = {"row": 1 + place // 2, "col": 1 + place % 2}
         ends = [p.timing.high * 1e3 for p in points] if colour == TIME else values
         spread = {"error_x": _spread(points, 1e-3)} if colour == TIME else {}
         hover = "%{y}: %{x}<extra></extra>"
-        figure.add_bar(x=values, y=names, orientation="h", marker_color=colour, width=0.6, hovertemplate=hover, row=1, col=column, **spread)
+        figure.add_bar(x=values, y=names, orientation="h", marker_color=colour, width=0.6, hovertemplate=hover, **cell, **spread)
         figure.add_scatter(  # behind the slowest run, where no line crosses the number
             x=ends, y=names, mode="text", text=[f"\u00a0{v:{shown}}" for v in values], textposition="middle right", cliponaxis=False,
-            hoverinfo="skip", row=1, col=column,
+            hoverinfo="skip", **cell,
         )  # fmt: skip
-        figure.update_xaxes(range=[0, 1.35 * max(ends)], row=1, col=column)
+        figure.update_xaxes(range=[0, 1.4 * max(ends)], **cell)
     figure.update_xaxes(showticklabels=False, showgrid=False)
     figure.update_layout(showlegend=False)
-    colours.plain(figure, 70 + 2 * ROW * len(names), top=36)
+    figure.update_annotations(font_size=13)
+    colours.plain(figure, 110 + 3 * ROW * len(names), top=36)
     colours.name_rows(figure, names, text.direction == "rtl")
     return figure
 

@@ -61,8 +61,8 @@ def orders(clustering: Clustering, text: Text) -> go.Figure:
     """For every order the share of non-zeros inside blocks (dotted: what shuffled ones reach), its storage, and its time beside CSR's and dense's."""
     found = clustering.found
     names = [text.isolated(text(g.method)) for g in found]
-    titles = [text("non-zeros inside"), text.isolated(text("storage against CSR")), text("time, milliseconds")]
-    figure = make_subplots(1, 3, shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.04)
+    titles = [text("non-zeros inside"), text("storage against CSR"), text("time, milliseconds")]
+    figure = make_subplots(1, 3, shared_yaxes=True, subplot_titles=[colours.two_lines(title) for title in titles], horizontal_spacing=0.04)
     values = (([g.inside for g in found], ".0%"), ([g.storage for g in found], ".2f"), ([1e3 * g.timing.median for g in found], ".2f"))
     for column, ((bars, shown), colour) in enumerate(
         zip(values, (colours.BRANCH[n] for n in ("1x1", "pool", "3x3")), strict=True), start=1
@@ -82,8 +82,9 @@ def orders(clustering: Clustering, text: Text) -> go.Figure:
         )  # fmt: skip
     figure.add_vline(float(clustering.null.mean()), line={"dash": "dot", "color": colours.NEUTRAL}, row=1, col=1)
     figure.add_vline(1, line={"dash": "dot", "color": colours.NEUTRAL}, row=1, col=2)
-    figure.update_xaxes(showgrid=False, rangemode="tozero")
+    figure.update_xaxes(showgrid=False, rangemode="tozero", showticklabels=False)
+    figure.update_annotations(font_size=13)
     figure.update_layout(showlegend=False)
-    colours.plain(figure, 90 + 32 * (len(names) + 2), top=36)
+    colours.plain(figure, 100 + 32 * (len(names) + 2), top=46)
     colours.name_rows(figure, [*names, text(DENSE)], text.direction == "rtl")
     return figure
