@@ -122,7 +122,7 @@ def by_turns(
 class Finding:
     """A claim, the sentence that was found about it here, and whether that supports it (None: neither this nor that).
 
-    `claim` and `words` are messages; `facts` fill the blanks of `words`.
+    `claim` and `words` are messages; `facts` fill the blanks of `words`, and may be messages too.
     """
 
     claim: str
@@ -132,7 +132,7 @@ class Finding:
 
     def told(self, text: Text) -> str:
         """What was found, in the language of `text`."""
-        return text(self.words, **self.facts)
+        return text(self.words, **{name: text(fact) if isinstance(fact, str) and fact else fact for name, fact in self.facts.items()})
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,6 @@ def gaps(found: Sequence[Coincidence], text: Text) -> go.Figure:
     )  # fmt: skip
     figure.add_hline(0, line={"color": colours.NEUTRAL, "width": 1})
     figure.update_xaxes(type="category", title=text("block"))
-    colours.plain(figure, 440, text.isolated(text("mean |r| inside less across")), text.direction == "rtl")
-    colours.number_rows(figure, text.direction == "rtl")
-    return figure.update_layout(margin_t=84)
+    colours.plain(figure, 440, top=30)
+    colours.title_rows(figure, text.isolated(text("mean |r| inside less across")), text.direction == "rtl")
+    return figure

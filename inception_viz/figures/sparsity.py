@@ -48,6 +48,6 @@ def speedups(points: Sequence[Point], even: Sequence[BreakEven], text: Text) -> 
     figure.add_hline(1, line={"color": colours.NEUTRAL, "width": 1.5})
     figure.update_xaxes(type="log", title=text("density (share of non-zeros)"), tickvals=asked, ticktext=[f"{100 * d:g} %" for d in asked])
     figure.update_yaxes(type="log", dtick=1)
-    colours.plain(figure, 520, text("times as fast as dense"), text.direction == "rtl")
-    colours.number_rows(figure, text.direction == "rtl")
-    return figure.update_layout(margin_t=136)
+    colours.plain(figure, 520, top=30)
+    colours.title_rows(figure, text("times as fast as dense"), text.direction == "rtl")
+    return figure
