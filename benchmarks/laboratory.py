@@ -1,4 +1,4 @@
-"""What Section 3 says, measured: size and cost, waste, overfitting; the figures that the README quotes.
+"""What Section 3 says, measured: size and cost, waste, overfitting; the figures that the README quotes. Each part tells how long it took.
 
 With INCEPTION_VIZ_TINY_IMAGENET set to the folder of Tiny ImageNet (train-0.zip, val.zip, train.csv, val.csv), waste is looked for on 64 training pictures
 and judged by who is right on 1,000 validation pictures; without it, on the samples, by who says the same.
@@ -8,7 +8,8 @@ import csv
 import os
 import time
 import zipfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,7 +39,7 @@ def driven(running: Generator[float, None, Result]) -> Result:
 
 def told(outcome: Outcome) -> None:
     for finding in outcome.findings:
-        print(f"  “{finding.claim}”\n    {ANSWERS[finding.supported]}: {finding.told(Text('en'))}", flush=True)
+        print(f"    “{finding.claim}”\n    {ANSWERS[finding.supported]}: {finding.told(Text('en'))}", flush=True)
 
 
 def pictures(folder: Path, table: str, most: int) -> tuple[list[images.Picture], list[str]]:
@@ -54,21 +55,36 @@ def pictures(folder: Path, table: str, most: int) -> tuple[list[images.Picture],
     return found, wnids
 
 
+@contextmanager
+def part(name: str) -> Iterator[None]:
+    """Its name above, and below how long it took: by the clock, and of processor time."""
+    print(f"\n  {name}", flush=True)
+    clock, processor = time.perf_counter(), time.process_time()
+    yield
+    print(f"    {time.perf_counter() - clock:.0f} s ({time.process_time() - processor:.0f} s of processor time)", flush=True)
+
+
 def costs(model: Model) -> None:
     device = model.device
-    told(cost.grown(driven(cost.measure_chains([(w, 2) for w in cost.widths_to(256)], device))))
-    told(cost.grown(driven(cost.measure_chains([(64, d) for d in cost.depths_to(32)], device)), cost.LINEAR, 1))
-    print("  the loaded network, all widths scaled:")
-    told(cost.grown(driven(cost.measure_factors(model))))
-    told(cost.saved(driven(cost.measure_blocks(GOOGLENET, device))))
-    found = driven(cost.measure_networks(device))
-    told(cost.compared(found))
-    for point, field in found:
-        t = point.timing
-        print(
-            f"  {point.name:20} {point.cost.parameters / 1e6:6.1f} M parameters {point.cost.macs / 1e9:6.2f} G MACs "
-            f"{1e3 * t.median:7.1f} ms ({1e3 * t.low:.1f} to {1e3 * t.high:.1f}) field {field}"
-        )
+    with part("chains of two, by width"):
+        told(cost.grown(driven(cost.measure_chains([(w, 2) for w in cost.widths_to(256)], device))))
+    with part("chains of 64 channels, by depth"):
+        told(cost.grown(driven(cost.measure_chains([(64, d) for d in cost.depths_to(32)], device)), cost.LINEAR, 1))
+    with part("the loaded network, all widths scaled"):
+        told(cost.grown(driven(cost.measure_factors(model))))
+    with part("the loaded network, as far as each block"):
+        told(cost.deeper(driven(cost.measure_stages(model))))
+    with part("blocks with 1x1 reductions and naive"):
+        told(cost.saved(driven(cost.measure_blocks(GOOGLENET, device))))
+    with part("well-known networks"):
+        found = driven(cost.measure_networks(device))
+        told(cost.compared(found))
+        for point, field in found:
+            t = point.timing
+            print(
+                f"    {point.name:20} {point.cost.parameters / 1e6:6.1f} M parameters {point.cost.macs / 1e9:6.2f} G MACs "
+                f"{1e3 * t.median:7.1f} ms ({1e3 * t.low:.1f} to {1e3 * t.high:.1f}) field {field}"
+            )
 
 
 def wasted(model: Model) -> None:
@@ -80,24 +96,23 @@ def wasted(model: Model) -> None:
         named = folders(model)
         views = np.stack([model.weights.preprocessing.view(picture) for picture in shown])
         known = Labelled(views, np.array([named[wnid] for wnid in wnids]), 0, "validation")
-    for threshold in (0.05, 0.1, 0.25):
-        told(waste.lazy(waste.near_zero(model, threshold), threshold, conditions(model.device)))
-    seen, twin = (driven(waste.look(one, looked)) for one in (model, nulls.twin(model, 0)))
-    told(waste.idle(waste.Idle.of(seen, twin, 0.95), conditions(model.device)))
+    with part("weights near zero"):
+        for threshold in (0.05, 0.1, 0.25):
+            told(waste.lazy(waste.near_zero(model, threshold), threshold, conditions(model.device)))
+    with part(f"wasted channels, on {len(looked)} pictures"):
+        seen, twin = (driven(waste.look(one, looked)) for one in (model, nulls.twin(model, 0)))
+        told(waste.idle(waste.Idle.of(seen, twin, 0.95), conditions(model.device)))
     for threshold, similar in ((0.1, 0.9), (0.25, 0.8)):
-        print(f"  threshold {threshold}, |r| above {similar}:")
-        told(pruning.outcome(driven(pruning.prune(model, looked, threshold, similar, known))))
+        with part(f"without weights below {threshold} and channels with |r| above {similar}"):
+            told(pruning.outcome(driven(pruning.prune(model, looked, threshold, similar, known))))
 
 
 def overfitted() -> None:
     for noise in (0.0, 0.3):
-        print(f"  {noise:.0%} of the training labels wrong:")
-        started = time.perf_counter()
-        told(overfitting.wider(driven(overfitting.study(noise=noise))))
-        print(f"    {time.perf_counter() - started:.0f} s")
-    started = time.perf_counter()
-    told(overfitting.fewer(driven(overfitting.study((16,), overfitting.LABELS))))
-    print(f"    {time.perf_counter() - started:.0f} s")
+        with part(f"overfitting against parameters, {noise:.0%} of the training labels wrong"):
+            told(overfitting.wider(driven(overfitting.study(noise=noise))))
+    with part("overfitting against labels"):
+        told(overfitting.fewer(driven(overfitting.study((16,), overfitting.LABELS))))
 
 
 def main() -> None:
@@ -106,6 +121,7 @@ def main() -> None:
     print(
         f"  {where.device}, {where.threads} threads, {where.precision}; {model.architecture}, {model.weights.name} weights; torch {torch.__version__}"
     )
-    costs(model)
-    wasted(model)
-    overfitted()
+    with part("all of it"):
+        costs(model)
+        wasted(model)
+        overfitted()

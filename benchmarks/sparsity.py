@@ -1,9 +1,11 @@
 """Section 3 on this machine: sparse against dense, dense blocks, connection tables, principle or coincidence. What the README quotes."""
 
+import time
+
 import torch
 
 from inception_viz import coincidence, connections, dense_blocks, images, models, sparsity
-from inception_viz.measurement import Outcome
+from inception_viz.measurement import Outcome, conditions
 from inception_viz.text import Text
 
 NAMES = ("coffee", "chelsea", "flower")
@@ -74,15 +76,15 @@ def branches(model: models.Model) -> None:
         print(f"\nPrinciple or coincidence, {name}, weights “{model.weights.name}”")
         for c in found:
             print(
-                f"{c.block}  inside {c.inside:.3f}  across {c.across:.3f}  gap {c.gap:+.4f}  z {c.z:5.1f}  p {c.p:.3f}"
+                f"{c.block}  inside {c.inside:.3f}  across {c.across:.3f}  gap {c.gap:+.4f}  d {c.d:+.2f}  z {c.z:5.1f}  p {c.p:.3f}"
                 f"  twins {c.twins.mean():+.4f}  z {c.z_twins:5.1f}  p {c.p_twins:.3f}  n {c.n}"
             )
-        told(coincidence.answered(found))
+        told(coincidence.answered(found, conditions(model.device, model.dtype)))
 
 
 def main() -> None:
     model = models.load(device="cpu")
-    product(model.device)
-    blocks(model)
-    tables(model.device)
-    branches(model)
+    for part in (lambda: product(model.device), lambda: blocks(model), lambda: tables(model.device), lambda: branches(model)):
+        started = time.perf_counter()
+        part()
+        print(f"    {time.perf_counter() - started:.0f} s", flush=True)

@@ -15,7 +15,7 @@ from inception_viz import correlations, nulls
 from inception_viz.activations import capture
 from inception_viz.architecture import Block, describe
 from inception_viz.correlations import Correlation, Measure
-from inception_viz.measurement import Cell, Finding, Outcome
+from inception_viz.measurement import Cell, Conditions, Finding, Outcome
 from inception_viz.models import Model
 from inception_viz.text import Blank, message
 
@@ -33,7 +33,8 @@ class Coincidence:
     """One block: mean |r| of pairs inside a branch and across, `gap` their difference, and the same gap by chance.
 
     `shuffled` (SHUFFLES,): labels of branches shuffled; `twins` (twins,): untrained networks, on the same pictures. `channels` are live ones, in
-    `pairs_inside` and `pairs_across`; `n` samples a channel. nan where no pair is left.
+    `pairs_inside` and `pairs_across`; `n` samples a channel; `spread` is the standard deviation of |r|
+    over pairs, within both kinds. nan where no pair is left.
     """
 
     block: str
@@ -45,6 +46,12 @@ class Coincidence:
     pairs_inside: int
     pairs_across: int
     n: int
+    spread: float
+
+    @property
+    def d(self) -> float:
+        """The gap in standard deviations of |r| over all pairs: the effect's size, whatever the number of channels (Cohen's d)."""
+        return self.gap / self.spread if self.spread > 0 else float("nan")
 
     @property
     def gap(self) -> float:
@@ -53,7 +60,7 @@ class Coincidence:
 
     @property
     def z(self) -> float:
-        """The gap in standard deviations of the shuffled ones: the effect's size against shuffled labels."""
+        """The gap in standard deviations of the shuffled ones: how sure it is, which grows with the number of channels."""
         return _standardised(self.gap, self.shuffled)
 
     @property
@@ -74,7 +81,8 @@ class Coincidence:
     def row(self) -> dict[str, Cell]:
         """As a row of a table."""
         return {
-            "block": self.block, "inside": self.inside, "across": self.across, "gap": self.gap, "z": self.z, "p": self.p, "shuffles": len(self.shuffled),
+            "block": self.block, "inside": self.inside, "across": self.across, "gap": self.gap, "d": self.d,
+            "z": self.z, "p": self.p, "shuffles": len(self.shuffled),
             "twins_mean": float(np.mean(self.twins)) if len(self.twins) else float("nan"), "z_twins": self.z_twins, "p_twins": self.p_twins,
             "twins": len(self.twins), "channels": self.channels, "pairs_inside": self.pairs_inside, "pairs_across": self.pairs_across, "n": self.n,
         }  # fmt: skip
@@ -115,12 +123,31 @@ def compare(correlation: Correlation, block: Block, twins: np.ndarray, shuffles:
     labels = block.branch_of[live]
     if not len(labels):
         nothing = float("nan")
-        return Coincidence(block.name, nothing, nothing, np.empty(0), twins, 0, 0, 0, correlation.n)
+        return Coincidence(block.name, nothing, nothing, np.empty(0), twins, 0, 0, 0, correlation.n, nothing)
     inside, across, pairs_inside, pairs_across = _gaps(strength, labels[None])
     chance = [np.subtract(*_gaps(strength, drawn)[:2]) for drawn in _shuffled(labels, shuffles)]
     return Coincidence(
-        block.name, float(inside[0]), float(across[0]), np.concatenate(chance), twins, len(live), pairs_inside, pairs_across, correlation.n
+        block.name,
+        float(inside[0]),
+        float(across[0]),
+        np.concatenate(chance),
+        twins,
+        len(live),
+        pairs_inside,
+        pairs_across,
+        correlation.n,
+        _within(strength, labels),
     )
+
+
+def _within(strength: np.ndarray, labels: np.ndarray) -> float:
+    """The standard deviation of |r| within pairs inside and pairs across, pooled; nan without both kinds."""
+    upper = np.triu_indices(len(labels), 1)
+    values, inside = strength[upper].astype(np.float64), (labels[:, None] == labels)[upper]
+    if len(values) < 3 or inside.all() or not inside.any():
+        return float("nan")
+    squares = sum(((part - part.mean()) ** 2).sum() for part in (values[inside], values[~inside]))
+    return float(np.sqrt(squares / (len(values) - 2)))
 
 
 def _shuffled(labels: np.ndarray, count: int, each: int = 100) -> Iterator[np.ndarray]:
@@ -168,7 +195,7 @@ def of_pictures(model: Model, inputs: Tensor, count: int = nulls.DRAWS) -> Gener
     return (yield from measure(model, inputs, real, how, count))
 
 
-def answered(found: list[Coincidence], level: float = LEVEL) -> Outcome:
+def answered(found: list[Coincidence], where: Conditions, level: float = LEVEL) -> Outcome:
     """In how many blocks the gap is beyond shuffled labels (p adjusted after Benjamini & Hochberg), and whether the mean gap is beyond the twins'.
 
     One test of the mean over blocks, since so few twins can't tell single blocks from chance once p is adjusted for their number.
@@ -179,10 +206,12 @@ def answered(found: list[Coincidence], level: float = LEVEL) -> Outcome:
         "beyond": beyond,
         "blocks": len(found),
         "gap": f"{mean:.3f}",
+        "d": f"{np.nanmedian([c.d for c in found]):.2f}",
         "z": f"{np.nanmedian([c.z for c in found]):.1f}",
     }
     first = message(
-        "in {beyond} of {blocks} blocks beyond shuffled labels; mean |r| is {gap} higher inside on average, {z} standard deviations (median)."
+        "in {beyond} of {blocks} blocks beyond shuffled labels; mean |r| is {gap} higher inside on average: Cohen's d {d}, and {z} standard deviations "
+        "of shuffled labels (medians)."
     )
     p = _share(mean, twins)
     more: dict[str, Blank] = {
@@ -191,7 +220,7 @@ def answered(found: list[Coincidence], level: float = LEVEL) -> Outcome:
     second = message(
         "over all blocks the gap is {gap}, in untrained twins {twins}: {z} of their standard deviations, p = {p} (n = {n} twins)."
     )
-    rows = tuple(c.row() | {"p_adjusted": float(a)} for c, a in zip(found, shuffled, strict=True))
+    rows = tuple(c.row() | {"p_adjusted": float(a)} | where.row() for c, a in zip(found, shuffled, strict=True))
     return Outcome((Finding(INSIDE, first, _most(beyond, len(found)), facts), Finding(LEARNT, second, p <= level, more)), rows)
 
 

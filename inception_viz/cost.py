@@ -5,18 +5,19 @@ Biases, batch norm, pooling and activation functions are not counted as MACs, as
 """
 
 import math
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
+from scipy import stats
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from inception_viz import networks
 from inception_viz.architecture import Architecture, describe, describe_network
-from inception_viz.measurement import Cell, Finding, Outcome, Timing, allow, timed, within
+from inception_viz.measurement import MEMORY_LIMIT, Cell, Finding, Outcome, Row, Timing, allow, by_turns, within
 from inception_viz.models import Model
 from inception_viz.networks import NETWORKS, Widths
 from inception_viz.text import Blank, message
@@ -26,6 +27,7 @@ WIDEST, DEEPEST = 512, 32
 FACTORS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 CHOICES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)  # to choose a factor from
 LEAST_FACTOR, MOST_FACTOR = 0.1, 3.0
+LEAST_WIDEST, LEAST_DEEPEST = 8, 2  # with less there is nothing to compare
 WIDEST_BLOCK = 1024
 WIDTH, DEPTH, FACTOR, CHANNELS = message("The width"), message("The depth"), message("The factor"), message("The number of channels")
 TOLERANCE = 0.3  # how far from 2 (or 1) a fitted exponent of time may lie and still be called quadratic (or linear)
@@ -33,6 +35,10 @@ QUADRATIC = message(
     "If two convolutional layers are chained, any uniform increase in the number of their filters results in a quadratic increase of computation."
 )
 LINEAR = message("Each further layer of the same width costs as much as the one before: cost grows linearly with depth.")
+DEEPER = message(
+    "A deeper network costs what its further blocks compute: time grows along with the multiply-accumulates, whatever they are for."
+)
+STEM, WHOLE = message("up to the first block"), message("to the classes")
 REDUCE = message("1x1 convolutions before the expensive ones keep the computational requirements from blowing up.")
 FEWER = message("GoogLeNet uses 12 times fewer parameters than the network of Krizhevsky et al. (AlexNet).")
 
@@ -104,6 +110,19 @@ def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
     if len(set(sizes)) < 2:
         return math.nan
     return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
+
+
+def interval(sizes: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
+    """Both ends of the 95 % interval of `exponent` (Student's t, for the straight line through the logarithms); nan for fewer than three sizes.
+
+    >>> tuple(round(end, 6) for end in interval([8, 16, 32], [64, 256, 1024]))
+    (2.0, 2.0)
+    """
+    if len(set(sizes)) < 3:
+        return math.nan, math.nan
+    line = stats.linregress(np.log(sizes), np.log(values))
+    half = float(stats.t.ppf(0.975, len(sizes) - 2) * line.stderr)
+    return float(line.slope) - half, float(line.slope) + half
 
 
 def by_branch(widths: Widths, five: int = 5) -> dict[str, Cost]:
@@ -178,23 +197,36 @@ class _Plan:
     side: int
 
 
-def _time(plan: _Plan, device: torch.device) -> Timing:
-    """How long a network takes for one random input `(1, channels, side, side)`."""
+def _run(plan: _Plan, device: torch.device) -> Callable[[], object]:
+    """The network with random values in it on one random input `(1, channels, side, side)`, ready to be run."""
     real = networks.filled(plan.network, device)
     generator = torch.Generator().manual_seed(networks.SEED)
     inputs = torch.randn(1, plan.channels, plan.side, plan.side, generator=generator).to(device, memory_format=torch.channels_last)
-    with torch.inference_mode():
-        return timed(lambda: real(inputs), device)
+
+    def run() -> object:
+        with torch.inference_mode():
+            return real(inputs)
+
+    return run
 
 
 def _measured(plans: Sequence[_Plan], device: torch.device) -> Measuring:
-    """Time all plans, once it is clear that each may take its memory. Raises TooLarge."""
+    """Time all plans, once it is clear that each may take its memory: by turns, or, if they don't fit into it together, one after the other.
+
+    Raises TooLarge.
+    """
     for plan in plans:
         allow(plan.cost.memory_bytes)
-    points = []
-    for done, plan in enumerate(plans):
-        points.append(Point(plan.name, plan.size, plan.cost, _time(plan, device)))
-        yield (done + 1) / len(plans)
+    together = sum(plan.cost.memory_bytes for plan in plans) <= MEMORY_LIMIT
+    points: list[Point] = []
+    for group in [plans] if together else [[plan] for plan in plans]:
+        timing = by_turns([_run(plan, device) for plan in group], device)
+        done = len(points)
+        try:
+            while True:
+                yield (done + next(timing) * len(group)) / len(plans)
+        except StopIteration as end:
+            points += [Point(p.name, p.size, p.cost, taken) for p, taken in zip(group, end.value, strict=True)]
     return points
 
 
@@ -213,16 +245,18 @@ def measure_chains(shapes: Sequence[tuple[int, int]], device: torch.device, kern
 
 
 def widths_to(widest: int) -> list[int]:
-    """Seven widths up to `widest`, each about 1.4 times the one before.
+    """Seven widths up to `widest`, each about 1.4 times the one before. Raises OutOfRange.
 
     >>> widths_to(128)
     [16, 23, 32, 45, 64, 91, 128]
     """
+    within(WIDTH, widest, LEAST_WIDEST, WIDEST)
     return sorted({max(1, round(widest / 2 ** (step / 2))) for step in range(7)})
 
 
 def depths_to(deepest: int) -> list[int]:
-    """At most eight depths up to `deepest`, evenly apart."""
+    """At most eight depths up to `deepest`, evenly apart. Raises OutOfRange."""
+    within(DEPTH, deepest, LEAST_DEEPEST, DEEPEST)
     return sorted({max(1, round(deepest * step / 8)) for step in range(1, 9)})
 
 
@@ -233,6 +267,20 @@ def measure_factors(model: Model, factors: Sequence[float] = FACTORS) -> Measuri
         within(FACTOR, factor, LEAST_FACTOR, MOST_FACTOR)
     made = [networks.wider(model.network, described, factor) for factor in factors]
     plans = [_Plan(f"x {f:g}", f, counted(network, side), network, 3, side) for f, network in zip(factors, made, strict=True)]
+    return _measured(plans, model.device)
+
+
+def measure_stages(model: Model) -> Measuring:
+    """Time the loaded network as far as its first block, each block, and its classes, random values in it; the size of a point is its place, 1 first.
+
+    Each point holds all that comes before it too. Raises TooLarge before any.
+    """
+    described, side = describe(model), model.weights.preprocessing.crop
+    ends = {STEM: described.blocks[0].source} | {block.name: block.node for block in described.blocks} | {WHOLE: described.logits_node}
+    plans = []
+    for place, (name, node) in enumerate(ends.items(), start=1):
+        part = networks.up_to(model.network, node)
+        plans.append(_Plan(name, place, counted(part, side), part, 3, side))
     return _measured(plans, model.device)
 
 
@@ -273,12 +321,24 @@ def measure_blocks(
 
 @dataclass(frozen=True)
 class Growth:
-    """The powers of the size with which parameters, MACs and time grow; `late` is time's over the larger half of the sizes, where overhead weighs less."""
+    """The powers of the size with which parameters, MACs and time grow, and the 95 % interval of time's.
+
+    `late` is time's over the larger half of the sizes, where overhead weighs less.
+    """
 
     parameters: float
     macs: float
     seconds: float
     late: float
+    low: float
+    high: float
+
+    def row(self) -> dict[str, Cell]:
+        """As cells of a table."""
+        return {
+            "power_parameters": self.parameters, "power_macs": self.macs, "power_seconds": self.seconds, "power_seconds_low": self.low,
+            "power_seconds_high": self.high, "power_seconds_larger_half": self.late,
+        }  # fmt: skip
 
 
 def growth(points: Sequence[Point]) -> Growth:
@@ -288,11 +348,13 @@ def growth(points: Sequence[Point]) -> Growth:
     half = len(points) // 2
     return Growth(
         exponent(sizes, [p.cost.parameters for p in points]), exponent(sizes, [p.cost.macs for p in points]),
-        exponent(sizes, seconds), exponent(sizes[half:], seconds[half:]),
+        exponent(sizes, seconds), exponent(sizes[half:], seconds[half:]), *interval(sizes, seconds),
     )  # fmt: skip
 
 
-GREW = message("MACs grow with power {macs}, measured time with power {seconds} (over the larger half of the sizes {late}).")
+GREW = message(
+    "MACs grow with power {macs}, measured time with power {seconds} (95 %: {low} to {high}; over the larger half of the sizes {late})."
+)
 
 
 def steady(points: Iterable[Point]) -> bool:
@@ -305,8 +367,41 @@ def grown(points: Sequence[Point], claim: str = QUADRATIC, power: int = 2) -> Ou
     grew = growth(points)
     sure = steady(points) and not math.isnan(grew.late)
     supported = None if not sure else abs(grew.late - power) <= TOLERANCE
-    facts = {"macs": f"{grew.macs:.2f}", "seconds": f"{grew.seconds:.2f}", "late": f"{grew.late:.2f}"}
-    return Outcome((Finding(claim, GREW, supported, facts),), tuple(p.row() for p in points))
+    facts = {
+        "macs": f"{grew.macs:.2f}",
+        "seconds": f"{grew.seconds:.2f}",
+        "late": f"{grew.late:.2f}",
+        "low": f"{grew.low:.2f}",
+        "high": f"{grew.high:.2f}",
+    }
+    return Outcome((Finding(claim, GREW, supported, facts),), (*(p.row() for p in points), _power(points, grew.row())))
+
+
+def _power(points: Sequence[Point], powers: Row) -> Row:
+    """What was fitted through all points, as one more row of their table."""
+    return {"name": "fitted"} | dict(powers) | points[0].timing.conditions.row()
+
+
+def deeper(points: Sequence[Point]) -> Outcome:
+    """Whether time grew with the multiply-accumulates from stage to stage of one network, and where half of each is reached."""
+    macs, seconds = [p.cost.macs for p in points], [p.timing.median for p in points]
+    power, (low, high) = exponent(macs, seconds), interval(macs, seconds)
+    words = message(
+        "time grows with power {power} of the MACs ({low} to {high}); half of the parameters lie before the end of {parameters}, half of the MACs of {macs}, "
+        "half of the time of {time}."
+    )
+    facts: dict[str, Blank] = {
+        "power": f"{power:.2f}", "low": f"{low:.2f}", "high": f"{high:.2f}", "parameters": _half(points, [p.cost.parameters for p in points]),
+        "macs": _half(points, macs), "time": _half(points, seconds),
+    }  # fmt: skip
+    supported = abs(power - 1) <= TOLERANCE if steady(points) else None
+    fitted = _power(points, {"power_seconds_of_macs": power, "power_low": low, "power_high": high})
+    return Outcome((Finding(DEEPER, words, supported, facts),), (*(p.row() for p in points), fitted))
+
+
+def _half(points: Sequence[Point], values: Sequence[float]) -> str:
+    """The first stage that holds half of what all of it takes."""
+    return next(p.name for p, value in zip(points, values, strict=True) if value >= values[-1] / 2)
 
 
 def saved(pairs: Mapping[str, tuple[Point, Point]]) -> Outcome:

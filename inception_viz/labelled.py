@@ -17,6 +17,8 @@ from inception_viz.models import CLASSES, Model
 from inception_viz.text import message
 
 MOST = 500
+MOST_ASKED = 10_000
+PICTURES = message("The number of labelled pictures")
 LISTED = 5  # class names that an error shows
 SEED = 0
 

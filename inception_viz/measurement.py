@@ -92,26 +92,37 @@ class Timing:
         return ends | self.conditions.row()
 
 
-def timed(run: Callable[[], object], device: torch.device, repeats: int = REPEATS, dtype: torch.dtype = torch.float32) -> Timing:
-    """How long `run` takes on `device`, waiting for the device to finish each time."""
+def seconds(run: Callable[[], object], device: torch.device) -> float:
+    """How long `run` takes on `device` this once, waiting for the device to finish."""
+    started = time.perf_counter()
+    run()
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+    return time.perf_counter() - started
 
-    def once() -> float:
-        started = time.perf_counter()
-        run()
-        if device.type != "cpu":
-            torch.accelerator.synchronize(device)
-        return time.perf_counter() - started
 
-    once()
-    seconds = [once() for _ in range(repeats)]
-    return Timing(statistics.median(seconds), min(seconds), max(seconds), repeats, conditions(device, dtype))
+def by_turns(
+    runs: Sequence[Callable[[], object]], device: torch.device, repeats: int = REPEATS, dtype: torch.dtype = torch.float32
+) -> Generator[float, None, list[Timing]]:
+    """How long each of `runs` takes: all of them once a round, in `repeats` rounds after one that is not counted; yields the share done after each run.
+
+    One after the other they would meet different states of the machine; in turns, what slows it down for a while slows all of them.
+    """
+    took: list[list[float]] = [[] for _ in runs]
+    for turn in range(repeats + 1):
+        for place, run in enumerate(runs):
+            took[place].append(seconds(run, device))
+            yield (turn * len(runs) + place + 1) / ((repeats + 1) * len(runs))
+    counted = [each[1:] for each in took]
+    where = conditions(device, dtype)
+    return [Timing(statistics.median(each), min(each), max(each), repeats, where) for each in counted]
 
 
 @dataclass(frozen=True)
 class Finding:
     """A claim, the sentence that was found about it here, and whether that supports it (None: neither this nor that).
 
-    `claim` and `words` are messages; `facts` fill the blanks of `words`.
+    `claim` and `words` are messages; `facts` fill the blanks of `words`, and may be messages too.
     """
 
     claim: str
@@ -121,7 +132,7 @@ class Finding:
 
     def told(self, text: Text) -> str:
         """What was found, in the language of `text`."""
-        return text(self.words, **self.facts)
+        return text(self.words, **{name: text(fact) if isinstance(fact, str) and fact else fact for name, fact in self.facts.items()})
 
 
 @dataclass(frozen=True)

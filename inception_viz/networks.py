@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from inception_viz.architecture import Architecture
+from inception_viz.architecture import Architecture, traced
 
 SEED = 0
 
@@ -148,6 +148,18 @@ def wider(network: nn.Module, described: Architecture, factor: float) -> nn.Modu
     for name, layer in _wider_layers(made, described, factor):
         made.set_submodule(name, layer)
     return made.eval().requires_grad_(False)
+
+
+def up_to(network: nn.Module, node: str) -> nn.Module:
+    """The same network, hollow, as far as the operation `node` (a name in its module graph): that one's output is what it returns, what comes after is gone."""
+    module, names = traced(copy.deepcopy(network).to("meta"))
+    (last,) = (found for found in module.graph.nodes if names[found.name] == node)
+    (output,) = module.graph.find_nodes(op="output")
+    output.args = (last,)
+    module.graph.eliminate_dead_code()
+    module.delete_all_unused_submodules()
+    module.recompile()
+    return module.eval().requires_grad_(False)
 
 
 def _wider_layers(network: nn.Module, described: Architecture, factor: float) -> Iterator[tuple[str, nn.Module]]:

@@ -189,6 +189,7 @@ def prune(
 
     Yields the share done. Raises OutOfRange.
     """
+    waste.check(similar, threshold)
     looking = waste.look(model, pictures, tick)
     seen = yield from _scaled(looking, 0.2)
     found = waste.all_waste(seen, similar)

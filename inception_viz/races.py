@@ -5,7 +5,6 @@ within each round, and its median told. On a CPU all run on one thread: SciPy kn
 """
 
 import statistics
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from scipy.stats import binom
 
-from inception_viz.measurement import Cell, Timing, conditions
+from inception_viz.measurement import Cell, Timing, conditions, seconds
 
 ROUNDS = 15  # the median's interval then reaches from the 4th to the 12th
 LEVEL = 0.95
@@ -91,17 +90,17 @@ def one_thread() -> Iterator[None]:
 
 def racing(runs: Mapping[str, Callable[[], object]], device: torch.device, rounds: int = ROUNDS) -> Generator[float, None, Race]:
     """How long each of `runs` takes, in `rounds` rounds after one that is not counted; yields the share done after each round."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    counted: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(rounds + 1):
         with one_thread(), torch.inference_mode():
-            took = {name: _seconds(run, device) for name, run in runs.items()}
+            took = {name: seconds(run, device) for name, run in runs.items()}
             where = conditions(device)
         if turn:
             for name, each in took.items():
-                seconds[name].append(each)
+                counted[name].append(each)
         yield (turn + 1) / (rounds + 1)
-    times = {name: Timing(statistics.median(s), min(s), max(s), rounds, where) for name, s in seconds.items()}
-    return Race({name: tuple(s) for name, s in seconds.items()}, times)
+    times = {name: Timing(statistics.median(s), min(s), max(s), rounds, where) for name, s in counted.items()}
+    return Race({name: tuple(s) for name, s in counted.items()}, times)
 
 
 def raced(runs: Mapping[str, Callable[[], object]], device: torch.device, rounds: int = ROUNDS) -> Race:
@@ -112,11 +111,3 @@ def raced(runs: Mapping[str, Callable[[], object]], device: torch.device, rounds
             next(running)
         except StopIteration as end:
             return end.value
-
-
-def _seconds(run: Callable[[], object], device: torch.device) -> float:
-    started = time.perf_counter()
-    run()
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
-    return time.perf_counter() - started

@@ -236,6 +236,12 @@ def waste(seen: Seen, similar: float = SIMILAR) -> Waste:
     return Waste(seen.block, kind, source, slope, offset)
 
 
+def check(similar: float, threshold: float = THRESHOLD) -> None:
+    """Raises OutOfRange for what can be neither: before any picture is looked at."""
+    within(SIMILARITY, similar, 0.5, 1)
+    within(SMALLNESS, threshold, 0, 3)
+
+
 def all_waste(seen: Mapping[str, Seen], similar: float = SIMILAR) -> dict[str, Waste]:
     """`waste` of every block."""
     return {name: waste(one, similar) for name, one in seen.items()}

@@ -19,4 +19,5 @@ found = coincidence.compared(text, analysis, kind, twins)
 frame.show(drawing.gaps(found, text), "coincidence")
 st.caption(text("{shuffles} shuffles of the branches' labels among the live channels of a block; n = {n} samples a channel in {first}, {least} in {last}.",
                 shuffles=library.SHUFFLES, n=found[0].n, first=found[0].block, least=found[-1].n, last=found[-1].block))  # fmt: skip
-lab.outcome(text, library.answered(found), "coincidence")
+lab.computed_on(text, coincidence.where(text))
+lab.outcome(text, library.answered(found, coincidence.where(text)), "coincidence")

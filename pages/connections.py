@@ -6,9 +6,10 @@ from pages.shell import connections, frame, lab, races
 
 text = frame.open_page("connections")
 layer = connections.chosen(text)
-frame.show(drawing.tables(library.wirings(layer), text), "connections-tables")
+frame.show(drawing.tables(connections.wirings(text, layer), text), "connections-tables")
 found = connections.compared(text, layer)
 frame.show(drawing.costs(found, text), "connections-costs")
+connections.table(text, found)
 races.run_on(
     text,
     found.found[0].timing,

@@ -12,6 +12,7 @@ panels = {
     "width": text("Width"),
     "depth": text("Depth"),
     "factor": text("The loaded network, wider"),
+    "stages": text("The loaded network, deeper"),
     "blocks": text("1x1 reductions"),
     "own": text("A block of your own"),
     "networks": text("Well-known networks"),
@@ -46,6 +47,13 @@ elif panel == "factor":
     frame.show(drawing.growth(points, library.growth(points), text("factor on all widths"), text), "cost-factor")
     cost.measured_on(text, points, text("The picture's three channels and the number of classes stay, so the power is a little below 2."))
     lab.outcome(text, library.grown(points), "cost-factor", "factor")
+elif panel == "stages":
+    points = cost.by_stage(text)
+    frame.show(drawing.stages(points, text), "cost-stages")
+    cost.measured_on(
+        text, points, text("Each point holds all that comes before it too; random values, since time does not depend on them.")
+    )
+    lab.outcome(text, library.deeper(points), "cost-stages", "stages")
 elif panel == "blocks":
     five = controls.choice("five", text("The 5x5 branch"), {5: text("5x5, as in the paper"), 3: text("3x3, as torchvision builds it")})
     pairs = cost.of_blocks(text, GOOGLENET, "blocks", five)

@@ -19,12 +19,14 @@ if panel == "weights":
     frame.show(drawing.weights(waste.histogram(text), library.bell(), threshold, text), "waste-weights")
     frame.show(drawing.layers(few, library.by_chance(threshold), text), "waste-layers")
     st.caption(text("Dotted: what a bell curve has. Weights drawn at random, before any training, lie on it."))
+    lab.computed_on(text, waste.where(text))
     lab.outcome(text, library.lazy(few, threshold, waste.where(text)), "waste-weights")
 elif panel == "channels":
     both = waste.idle(text, waste.similar(text))
     frame.show(drawing.channels(both, text), "waste-channels")
     st.caption(text("Hatched and dotted: the same network before training, on the same views. The rank is at most the number of channels."))
     waste.looked_at(text)
+    lab.computed_on(text, waste.where(text))
     lab.outcome(text, library.idle(both, waste.where(text)), "waste-channels")
 else:
     left, right = st.columns(2)
@@ -35,4 +37,5 @@ else:
     found = waste.pruned(text, threshold, similar, waste.labelled(text))
     frame.show(drawing.removal(found.judged, text), "waste-removal")
     waste.judged_on(text, found)
+    lab.computed_on(text, found.conditions)
     lab.outcome(text, pruning.outcome(found), "waste-removal")

@@ -131,12 +131,13 @@ def lab(capsys: pytest.CaptureFixture[str], *words: str) -> dict:
 @pytest.mark.parametrize(
     ("words", "rows"),
     [
-        (["cost", "width", "--width", "16", "--depth", "1"], 7),
-        (["cost", "depth", "--width", "8", "--depth", "3"], 3),
+        (["cost", "width", "--width", "16", "--depth", "1"], 8),
+        (["cost", "depth", "--width", "8", "--depth", "3"], 4),
         (["cost", "blocks", "--block", "16", "7", "4", "4", "8", "2", "4", "4"], 2),
         (["waste", "weights", "--weights", "random"], 58),
         (["overfitting", "parameters", "--widths", "1", "2", "--labels", "20", "--seeds", "2", "--steps", "3"], 4),
         (["overfitting", "labels", "--widths", "2", "--labels", "20", "50", "--seeds", "2", "--steps", "3"], 4),
+        (["overfitting", "curves", "--widths", "2", "--seeds", "2", "--steps", "3"], 2),
     ],
 )
 def test_the_laboratory_measures_without_a_browser(words: list[str], rows: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,9 +154,13 @@ def test_the_laboratory_measures_without_a_browser(words: list[str], rows: int, 
     "words",
     [
         ["cost", "width", "--width", "100000"],
+        ["cost", "width", "--width", "0"],
         ["cost", "depth", "--depth", "1000"],
+        ["cost", "depth", "--depth", "0"],
         ["cost", "blocks", "--block", "1024", "112", "99999", "1", "1", "1", "1", "1"],
         ["waste", "weights", "--threshold", "-1"],
+        ["waste", "channels", "--similar", "7"],
+        ["waste", "removal", "--most", "100000000"],
         ["waste", "removal", "--labelled", "/nowhere"],
         ["overfitting", "labels", "--labels", "5"],
         ["overfitting", "parameters", "--wrong-labels", "2"],

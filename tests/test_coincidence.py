@@ -9,6 +9,7 @@ import torch
 from inception_viz import coincidence, correlations, nulls
 from inception_viz.architecture import Block, Branch
 from inception_viz.correlations import Correlation, pearson
+from inception_viz.measurement import Conditions
 from inception_viz.models import Model
 from tests.test_sparsity import driven
 
@@ -78,6 +79,18 @@ def test_one_branch_or_no_live_channel_leaves_nothing_to_compare() -> None:
     assert found.channels == 0
 
 
+def test_the_effects_size_is_cohens_d_over_pairs() -> None:
+    correlation = planted(0.3)
+    found = coincidence.compare(correlation, BLOCK, NONE, 3)
+    inside, across = [], []
+    live = np.flatnonzero(~correlation.constant)
+    for place, a in enumerate(live):
+        for b in live[:place]:
+            (inside if BLOCK.branch_of[a] == BLOCK.branch_of[b] else across).append(abs(correlation.r[a, b]))
+    pooled = ((len(inside) - 1) * np.var(inside, ddof=1) + (len(across) - 1) * np.var(across, ddof=1)) / (len(inside) + len(across) - 2)
+    assert found.d == pytest.approx((np.mean(inside) - np.mean(across)) / pooled**0.5, rel=1e-5)
+
+
 def test_p_counts_twins_that_reach_the_gap() -> None:
     found = coincidence.compare(planted(0.3), BLOCK, np.array([-1.0, 0.0, 9.0]), 9)
     assert found.p_twins == 0.5
@@ -85,13 +98,13 @@ def test_p_counts_twins_that_reach_the_gap() -> None:
 
 
 def of_gap(gap: float, twins: list[float], shuffled: list[float]) -> coincidence.Coincidence:
-    return coincidence.Coincidence("x", 0.2 + gap, 0.2, np.array(shuffled), np.array(twins), 12, 10, 50, 9)
+    return coincidence.Coincidence("x", 0.2 + gap, 0.2, np.array(shuffled), np.array(twins), 12, 10, 50, 9, 0.5)
 
 
 @pytest.mark.parametrize(("gap", "inside", "learnt"), [(1.0, True, True), (0.3, True, False), (0.0, False, False)])
 def test_verdicts_follow_the_numbers(gap: float, inside: bool, learnt: bool) -> None:
     twins, shuffled = list(np.linspace(0.2, 0.4, 19)), list(np.linspace(-0.1, 0.1, 99))
-    outcome = coincidence.answered([of_gap(gap, twins, shuffled)] * 3)
+    outcome = coincidence.answered([of_gap(gap, twins, shuffled)] * 3, Conditions("cpu", 1, "float32"))
     assert [f.supported for f in outcome.findings] == [inside, learnt]
     assert len(outcome.rows) == 3
 

@@ -8,6 +8,10 @@ import torch
 from torch import nn
 
 from inception_viz import cost, measurement, networks
+from inception_viz.activations import answers
+from inception_viz.architecture import describe
+from inception_viz.models import Model
+from tests.test_sparsity import driven
 
 
 @pytest.mark.parametrize(
@@ -62,10 +66,58 @@ def test_the_exponent_of_one_size_is_undefined() -> None:
     assert math.isnan(cost.exponent([8, 8], [1.0, 2.0]))
 
 
+def test_the_exponents_interval_is_that_of_the_regression() -> None:
+    sizes, values = np.array([1.0, 2, 4, 8]), np.array([1.0, 5, 14, 70])
+    x, y = np.log(sizes), np.log(values)
+    power = cost.exponent(sizes, values)
+    error = y - y.mean() - power * (x - x.mean())
+    half = 4.302653 * math.sqrt((error**2).sum() / 2 / ((x - x.mean()) ** 2).sum())  # Student's t, 2 degrees of freedom
+    assert cost.interval(sizes, values) == pytest.approx((power - half, power + half), rel=1e-6)
+    assert math.isnan(cost.interval([1, 2], [1.0, 4.0])[0])
+
+
+def test_what_does_not_fit_together_is_timed_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = cost.chain(8, 1, side=8).memory_bytes
+    monkeypatch.setattr(cost, "MEMORY_LIMIT", needed)
+    points, shares = driven(cost.measure_chains([(4, 1), (8, 1)], torch.device("cpu"), side=8))
+    assert [p.size for p in points] == [4, 8]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+
+def test_stages_of_the_loaded_network_add_up_to_all_of_it(googlenet: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measurement.by_turns, "__defaults__", (1, torch.float32))
+    points, _ = driven(cost.measure_stages(googlenet))
+    described = describe(googlenet)
+    assert [p.name for p in points] == [cost.STEM, *(b.name for b in described.blocks), cost.WHOLE]
+    assert points[-1].cost.macs == described.macs
+    assert points[-1].cost.parameters == cost.counted(googlenet.network, googlenet.weights.preprocessing.crop).parameters
+    within = {name: sum(f["macs"] for _, f in described.graph.nodes(data=True) if f["block"] == name) for name in ("3a", "5b")}
+    by_name = {p.name: p.cost for p in points}
+    assert by_name["3a"].macs - by_name[cost.STEM].macs == within["3a"]
+    assert by_name["5b"].macs - by_name["5a"].macs == within["5b"]
+    outcome = cost.deeper(points)
+    assert len(outcome.rows) == 12
+    assert outcome.findings[0].facts["macs"] == "3b"
+
+
+def test_a_network_cut_at_a_block_answers_as_that_block(googlenet: Model) -> None:
+    block = describe(googlenet).blocks[1]
+    cut = networks.up_to(googlenet.network, block.node).to_empty(device="cpu")
+    cut.load_state_dict(googlenet.network.state_dict(), strict=False)
+    inputs = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.allclose(cut(inputs), answers(googlenet, inputs)[block.name], atol=1e-5)
+    assert set(cut.state_dict()) < set(googlenet.network.state_dict())
+
+
 def test_chains_are_refused_before_they_take_memory() -> None:
     with pytest.raises(measurement.TooLarge) as caught:
         next(cost.measure_chains([(8, 1), (100_000, 10)], torch.device("cpu")))
     assert caught.value.facts["allowed"] == 640
+    for refused in (lambda: cost.widths_to(0), lambda: cost.widths_to(100_000), lambda: cost.depths_to(0), lambda: cost.depths_to(10**9)):
+        with pytest.raises(measurement.OutOfRange):
+            refused()
 
 
 def test_measured_chains_say_how_they_were_measured() -> None:
@@ -76,7 +128,8 @@ def test_measured_chains_say_how_they_were_measured() -> None:
             shares.append(next(running))
     except StopIteration as end:
         points = end.value
-    assert shares == [0.5, 1.0]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
     assert [p.size for p in points] == [4, 8]
     assert all(0 < p.timing.low <= p.timing.median <= p.timing.high for p in points)
     assert np.array_equal([p.cost.macs for p in points], [cost.chain(4, 1, side=8).macs, cost.chain(8, 2, side=8).macs])

@@ -7,15 +7,17 @@ import plotly.graph_objects as go
 import pytest
 import torch
 
+from inception_viz import connections, networks, overfitting, waste
 from inception_viz import cost as costs
-from inception_viz import networks, overfitting, waste
 from inception_viz.cost import Cost, Growth, Point
+from inception_viz.figures import connections as connections_drawing
 from inception_viz.figures import cost as drawing
 from inception_viz.figures import overfitting as curves
 from inception_viz.figures import waste as wasted
 from inception_viz.measurement import Conditions, Timing
 from inception_viz.overfitting import Run, Study
 from inception_viz.pruning import IDLE, WEIGHTS, WHOLE, Judged, interval
+from inception_viz.races import Ratio
 from inception_viz.text import LANGUAGES, Text
 from tests.test_waste import BLOCK, seen
 
@@ -25,6 +27,13 @@ WHERE = Conditions("cpu", 1, "float32")
 
 def point(name: str, size: float, macs: int, seconds: float) -> Point:
     return Point(name, size, Cost(10 * macs, macs, 1), Timing(seconds, 0.9 * seconds, 1.4 * seconds, 5, WHERE))
+
+
+WAYS = ((connections.FULL, connections.AS_IT_IS), (connections.TABLE, connections.GATHERED), (connections.INCEPTION, connections.AS_IT_IS))
+
+
+def wired(name: str, way: str) -> connections.Wired:
+    return connections.Wired(name, way, 10, 100, Timing(1.0, 0.9, 1.1, 5, WHERE), Ratio(1.0, 0.9, 1.1))
 
 
 def traces(figure: go.Figure, kind: str) -> list:
@@ -44,6 +53,27 @@ def test_growth_is_told_as_multiples_of_the_smallest_with_its_powers(text: Text)
     assert list(time.error_y.array) == pytest.approx([0.4, 0.8, 2.4])
     assert f"{grew.seconds:.2f}" in time.name
     assert list(time.x) == [2, 4, 8]
+
+
+@BOTH
+def test_stages_are_shares_of_the_whole_network(text: Text) -> None:
+    points = [point(costs.STEM, 1, 50, 0.5), point("3a", 2, 150, 1.0), point(costs.WHOLE, 3, 200, 4.0)]
+    parameters, macs, time = drawing.stages(points, text).data
+    assert list(macs.y) == list(parameters.y) == [0.25, 0.75, 1]
+    assert list(time.y) == [0.125, 0.25, 1]
+    assert list(time.error_y.array) == pytest.approx([0.05, 0.1, 0.4])
+    assert list(time.x) == [text(costs.STEM), "3a", text(costs.WHOLE)]
+    told = costs.deeper(points).findings[0]
+    assert told.facts["macs"] == "3a"
+    assert text(costs.WHOLE) in told.told(text)
+
+
+def test_names_of_two_scripts_begin_as_the_page_reads() -> None:
+    """Figures lay text left to right: what mixes Arabic and Latin is isolated as a whole, and its first strong letter is Arabic's."""
+    found = connections.Comparison(connections.LENET_LAYER, tuple(wired(name, way) for name, way in WAYS))
+    names = connections_drawing.costs(found, Text("ar")).data[0].y
+    assert all(name.startswith("\u2068\u200f") and name.endswith("\u2069") for name in names)
+    assert connections_drawing.costs(found, Text("en")).data[0].y[0] == "full connection, as it is built"
 
 
 @BOTH

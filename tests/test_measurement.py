@@ -12,12 +12,17 @@ from hypothesis import strategies as some
 from inception_viz import measurement
 from inception_viz.measurement import Conditions, Finding, Timing
 from inception_viz.text import Text, message
+from tests.test_sparsity import driven
 
 
 def test_a_time_is_the_median_between_its_ends() -> None:
     calls: list[int] = []
-    found = measurement.timed(lambda: calls.append(1), torch.device("cpu"), repeats=4)
-    assert len(calls) == 5  # the first is not counted
+    (found, other), shares = driven(
+        measurement.by_turns([lambda: calls.append(1), lambda: calls.append(2)], torch.device("cpu"), repeats=4)
+    )
+    assert calls == [1, 2] * 5  # by turns; the first round is not counted
+    assert shares == pytest.approx([n / 10 for n in range(1, 11)])
+    assert other.repeats == 4
     assert 0 <= found.low <= found.median <= found.high
     assert found.repeats == 4
     assert found.conditions.threads == torch.get_num_threads()

@@ -16,8 +16,8 @@ def gaps(found: Sequence[Coincidence], text: Text) -> go.Figure:
     figure = go.Figure()
     low, high = ([np.quantile(c.shuffled, q) if len(c.shuffled) else np.nan for c in found] for q in (0.025, 0.975))
     figure.add_bar(
-        x=names, y=np.subtract(high, low), base=low, name=text("shuffled labels, middle 95 %"), marker_color=colours.NEUTRAL, opacity=0.45, width=0.6,
-        hoverinfo="skip",
+        x=names, y=np.subtract(high, low), base=low, name=text.isolated(text("shuffled labels, middle 95 %")), marker_color=colours.NEUTRAL,
+        opacity=0.45, width=0.6, hoverinfo="skip",
     )  # fmt: skip
     figure.add_scatter(
         x=[c.block for c in found for _ in c.twins], y=np.concatenate([c.twins for c in found]), mode="markers", name=text("untrained twins"),
@@ -29,5 +29,6 @@ def gaps(found: Sequence[Coincidence], text: Text) -> go.Figure:
     )  # fmt: skip
     figure.add_hline(0, line={"color": colours.NEUTRAL, "width": 1})
     figure.update_xaxes(type="category", title=text("block"))
-    colours.plain(figure, 440, text("mean |r| inside less across"), text.direction == "rtl")
-    return figure.update_layout(margin_t=84)
+    colours.plain(figure, 440, top=30)
+    colours.title_rows(figure, text.isolated(text("mean |r| inside less across")), text.direction == "rtl")
+    return figure

@@ -82,6 +82,23 @@ def number_rows(figure: go.Figure, right_to_left: bool) -> None:
         figure.update_layout(margin_l=56)
 
 
+def two_lines(title: str) -> str:
+    """A title broken at the space nearest to its middle, for narrow columns; what is isolated from the text around it is not broken.
+
+    >>> two_lines("storage against CSR")
+    'storage<br>against CSR'
+    """
+    depth, spaces = 0, []
+    for place, character in enumerate(title):
+        depth += (character in "\u2066\u2067\u2068") - (character == "\u2069")
+        if character == " " and not depth:
+            spaces.append(place)
+    if not spaces:
+        return title
+    middle = min(spaces, key=lambda place: abs(place - len(title) / 2))
+    return title[:middle] + "<br>" + title[middle + 1 :]
+
+
 def titled(figure: go.Figure, rows: Sequence[str], height: int, right_to_left: bool) -> go.Figure:
     """The manner of the house for figures above each other: the legend above the first title, the titles where reading begins."""
     plain(figure, height, top=70)

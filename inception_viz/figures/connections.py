@@ -26,7 +26,7 @@ def tables(wired: Mapping[str, Wiring], text: Text) -> go.Figure:
     """Every wiring's table, outputs down and inputs across; Inception's in the colours of its branches, over the channels that its last stage reads."""
     palette = [GROUND, CONNECTED, *(colours.branch(name) for name, _ in BRANCHES)]
     scale = [[(i + end) / len(palette), colour] for i, colour in enumerate(palette) for end in (0, 1)]
-    names = [text(name) for name in wired]
+    names = [colours.two_lines(text(name)) for name in wired]
     figure = make_subplots(1, len(wired), subplot_titles=names, horizontal_spacing=0.02)
     for column, wiring in enumerate(wired.values(), start=1):
         values = np.where(wiring.table, np.where(wiring.branch < 0, 1, 2 + wiring.branch)[:, None], 0).astype(np.uint8)
@@ -44,9 +44,9 @@ def tables(wired: Mapping[str, Wiring], text: Text) -> go.Figure:
         figure.add_scatter(x=[None], y=[None], mode="markers", name=name, marker=marker, row=1, col=len(wired))
     figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False, title=text("inputs"))
     figure.update_yaxes(showticklabels=False, showgrid=False, zeroline=False, autorange="reversed")
-    figure.update_annotations(font_size=13)
-    colours.plain(figure, 380, top=60)
-    figure.update_layout(legend_y=1.1)
+    figure.update_annotations(font_size=12)
+    colours.plain(figure, 400, top=80)
+    figure.update_layout(legend_y=1.14)
     figure.update_yaxes(title=text("outputs"), col=1)
     return figure
 
@@ -54,7 +54,7 @@ def tables(wired: Mapping[str, Wiring], text: Text) -> go.Figure:
 def costs(comparison: Comparison, text: Text) -> go.Figure:
     """Operations and measured time of every wiring in every way that it is run, as shares of full connection's; of weights it needs the same share."""
     full, found = comparison.fastest(FULL), comparison.found
-    names = [text("{wiring}, {way}", wiring=text(w.wiring), way=text(w.way)) for w in found]
+    names = [text.isolated(text("{wiring}, {way}", wiring=text(w.wiring), way=text(w.way))) for w in found]
     times = [1 / w.speedup.median for w in found]
     spread = {
         "type": "data", "array": [1 / w.speedup.low - 1 / w.speedup.median for w in found],

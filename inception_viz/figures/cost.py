@@ -27,9 +27,19 @@ def growth(points: Sequence[Point], grew: Growth, size: str, text: Text) -> go.F
     """Each as a multiple of what the smallest size takes, on logarithmic axes, with the power of the size that fits it; `size` names the axis."""
     sizes = [p.size for p in points]
     lines = (
-        (text("parameters, power {power}", power=f"{grew.parameters:.2f}"), [p.cost.parameters for p in points], PARAMETERS, "dot"),
-        (text("multiply-accumulates, power {power}", power=f"{grew.macs:.2f}"), [p.cost.macs for p in points], MACS, "dash"),
-        (text("measured time, power {power}", power=f"{grew.seconds:.2f}"), [p.timing.median for p in points], TIME, "solid"),
+        (
+            text.isolated(text("parameters, power {power}", power=f"{grew.parameters:.2f}")),
+            [p.cost.parameters for p in points],
+            PARAMETERS,
+            "dot",
+        ),
+        (text.isolated(text("multiply-accumulates, power {power}", power=f"{grew.macs:.2f}")), [p.cost.macs for p in points], MACS, "dash"),
+        (
+            text.isolated(text("measured time, power {power}", power=f"{grew.seconds:.2f}")),
+            [p.timing.median for p in points],
+            TIME,
+            "solid",
+        ),
     )
     figure = go.Figure()
     for name, values, colour, dash in lines:
@@ -46,8 +56,31 @@ def growth(points: Sequence[Point], grew: Growth, size: str, text: Text) -> go.F
     return figure
 
 
+def stages(points: Sequence[Point], text: Text) -> go.Figure:
+    """How much of the whole network's parameters, multiply-accumulates and time is reached at the end of each stage."""
+    names, whole = [text(p.name) for p in points], points[-1]
+    lines = (
+        (text("Parameters"), [p.cost.parameters / whole.cost.parameters for p in points], PARAMETERS, "dot"),
+        (text("Multiply-accumulates"), [p.cost.macs / whole.cost.macs for p in points], MACS, "dash"),
+        (text("Measured time"), [p.timing.median / whole.timing.median for p in points], TIME, "solid"),
+    )
+    figure = go.Figure()
+    for name, values, colour, dash in lines:
+        measured = {"error_y": _spread(points, whole.timing.median)} if dash == "solid" else {}
+        figure.add_scatter(
+            x=names, y=values, name=name, mode="lines+markers", line={"color": colour, "dash": dash, "width": 2}, marker={"size": 7},
+            hovertemplate="%{x}: %{y:.1%}<extra></extra>", **measured,
+        )  # fmt: skip
+    figure.update_xaxes(type="category", title=text("as far as the end of"))
+    top = max(max(values) for _, values, *_ in lines)  # one slow run reaches out of the figure rather than flattening it
+    figure.update_yaxes(tickformat=".0%", range=[0, 1.5 * top])
+    colours.plain(figure, 420, top=30)
+    colours.title_rows(figure, text("share of the whole network"), text.direction == "rtl")
+    return figure
+
+
 def networks(found: Sequence[tuple[Point, int]], text: Text) -> go.Figure:
-    """Parameters, multiply-accumulates, time and receptive field of whole networks, a column each."""
+    """Parameters, multiply-accumulates, time and receptive field of whole networks, two beside each other, so that they fit on a telephone."""
     points, names = [p for p, _ in found], [p.name for p, _ in found]
     columns: tuple[tuple[str, list[float], str, str], ...] = (
         (text("parameters, million"), [p.cost.parameters / 1e6 for p in points], PARAMETERS, ".1f"),
@@ -55,20 +88,23 @@ def networks(found: Sequence[tuple[Point, int]], text: Text) -> go.Figure:
         (text("time, milliseconds"), [p.timing.median * 1e3 for p in points], TIME, ".0f"),
         (text("receptive field, pixels"), [float(field) for _, field in found], colours.BRANCH["5x5"], ".0f"),
     )
-    figure = make_subplots(1, len(columns), shared_yaxes=True, subplot_titles=[title for title, *_ in columns], horizontal_spacing=0.03)
-    for column, (_, values, colour, shown) in enumerate(columns, start=1):
+    titles = [title for title, *_ in columns]
+    figure = make_subplots(2, 2, shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.06, vertical_spacing=0.12)
+    for place, (_, values, colour, shown) in enumerate(columns):
+        cell = {"row": 1 + place // 2, "col": 1 + place % 2}
         ends = [p.timing.high * 1e3 for p in points] if colour == TIME else values
         spread = {"error_x": _spread(points, 1e-3)} if colour == TIME else {}
         hover = "%{y}: %{x}<extra></extra>"
-        figure.add_bar(x=values, y=names, orientation="h", marker_color=colour, width=0.6, hovertemplate=hover, row=1, col=column, **spread)
+        figure.add_bar(x=values, y=names, orientation="h", marker_color=colour, width=0.6, hovertemplate=hover, **cell, **spread)
         figure.add_scatter(  # behind the slowest run, where no line crosses the number
             x=ends, y=names, mode="text", text=[f"\u00a0{v:{shown}}" for v in values], textposition="middle right", cliponaxis=False,
-            hoverinfo="skip", row=1, col=column,
+            hoverinfo="skip", **cell,
         )  # fmt: skip
-        figure.update_xaxes(range=[0, 1.35 * max(ends)], row=1, col=column)
+        figure.update_xaxes(range=[0, 1.4 * max(ends)], **cell)
     figure.update_xaxes(showticklabels=False, showgrid=False)
     figure.update_layout(showlegend=False)
-    colours.plain(figure, 70 + 2 * ROW * len(names), top=36)
+    figure.update_annotations(font_size=13)
+    colours.plain(figure, 110 + 3 * ROW * len(names), top=36)
     colours.name_rows(figure, names, text.direction == "rtl")
     return figure
 
@@ -78,7 +114,7 @@ def blocks(pairs: Mapping[str, tuple[Point, Point]], text: Text) -> go.Figure:
     names = list(pairs)
     titles = [text("multiply-accumulates, million"), text("time, milliseconds")]
     figure = make_subplots(2, 1, shared_xaxes=True, subplot_titles=titles, vertical_spacing=0.16)
-    for kind, (label, colour) in enumerate(((text("with 1x1 reductions"), MACS), (text("naive"), TIME))):
+    for kind, (label, colour) in enumerate(((text.isolated(text("with 1x1 reductions")), MACS), (text("naive"), TIME))):
         points = [pair[kind] for pair in pairs.values()]
         rows: tuple[tuple[list[float], list[float], dict], ...] = (
             ([p.cost.macs / 1e6 for p in points], [p.cost.macs / 1e6 for p in points], {}),
@@ -111,7 +147,7 @@ def _times(figure: go.Figure, pairs: Mapping[str, tuple[Point, Point]], tops: Se
 
 def branches(reduced: Mapping[str, Cost], naive: Mapping[str, Cost], text: Text) -> go.Figure:
     """Multiply-accumulates of a block by branch, with 1x1 reductions and naive, million."""
-    names = [text("with 1x1 reductions"), text("naive")]
+    names = [text.isolated(text("with 1x1 reductions")), text("naive")]
     figure = go.Figure()
     for branch in reduced:
         values = np.array([costs[branch].macs / 1e6 for costs in (reduced, naive)], np.float64)

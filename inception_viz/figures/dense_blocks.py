@@ -6,6 +6,7 @@ from plotly.subplots import make_subplots
 
 from inception_viz.dense_blocks import CSR, DENSE, Clustering, Partition
 from inception_viz.figures import colours
+from inception_viz.measurement import Timing
 from inception_viz.text import Text
 
 CELLS = 144  # of the longer side: below two pixels a cell, plotly drops cells
@@ -51,12 +52,17 @@ def _frames(partition: Partition, rows: np.ndarray, columns: np.ndarray) -> list
     return frames
 
 
+def _run(name: str, timing: Timing) -> str:
+    """A time and both its ends, milliseconds."""
+    return f"{name}: {1e3 * timing.median:.2f} ({1e3 * timing.low:.2f} … {1e3 * timing.high:.2f})"
+
+
 def orders(clustering: Clustering, text: Text) -> go.Figure:
     """For every order the share of non-zeros inside blocks (dotted: what shuffled ones reach), its storage, and its time beside CSR's and dense's."""
     found = clustering.found
-    names = [text(g.method) for g in found]
+    names = [text.isolated(text(g.method)) for g in found]
     titles = [text("non-zeros inside"), text("storage against CSR"), text("time, milliseconds")]
-    figure = make_subplots(1, 3, shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.04)
+    figure = make_subplots(1, 3, shared_yaxes=True, subplot_titles=[colours.two_lines(title) for title in titles], horizontal_spacing=0.04)
     values = (([g.inside for g in found], ".0%"), ([g.storage for g in found], ".2f"), ([1e3 * g.timing.median for g in found], ".2f"))
     for column, ((bars, shown), colour) in enumerate(
         zip(values, (colours.BRANCH[n] for n in ("1x1", "pool", "3x3")), strict=True), start=1
@@ -65,16 +71,20 @@ def orders(clustering: Clustering, text: Text) -> go.Figure:
             x=bars, y=names, orientation="h", marker_color=colour, texttemplate="%{x:" + shown + "}", textposition="auto", textangle=0,
             hovertemplate="%{y}: %{x:" + shown + "}<extra></extra>", row=1, col=column,
         )  # fmt: skip
+    figure.data[-1].update(
+        hovertext=[_run(name, g.timing) for name, g in zip(names, found, strict=True)], hovertemplate="%{hovertext}<extra></extra>"
+    )
     plain = ((CSR, clustering.csr), (text(DENSE), clustering.dense))
     for name, timing in plain:
         figure.add_bar(
             x=[1e3 * timing.median], y=[name], orientation="h", marker_color=colours.NEUTRAL, texttemplate="%{x:.2f}", textposition="auto", textangle=0,
-            hovertemplate="%{y}: %{x:.2f}<extra></extra>", row=1, col=3,
+            hovertext=[_run(name, timing)], hovertemplate="%{hovertext}<extra></extra>", row=1, col=3,
         )  # fmt: skip
     figure.add_vline(float(clustering.null.mean()), line={"dash": "dot", "color": colours.NEUTRAL}, row=1, col=1)
     figure.add_vline(1, line={"dash": "dot", "color": colours.NEUTRAL}, row=1, col=2)
-    figure.update_xaxes(showgrid=False, rangemode="tozero")
+    figure.update_xaxes(showgrid=False, rangemode="tozero", showticklabels=False)
+    figure.update_annotations(font_size=13)
     figure.update_layout(showlegend=False)
-    colours.plain(figure, 90 + 32 * (len(names) + 2), top=36)
+    colours.plain(figure, 100 + 32 * (len(names) + 2), top=46)
     colours.name_rows(figure, [*names, text(DENSE)], text.direction == "rtl")
     return figure

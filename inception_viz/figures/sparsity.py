@@ -31,7 +31,8 @@ def speedups(points: Sequence[Point], even: Sequence[BreakEven], text: Text) -> 
             "arrayminus": [p.speedup.median - p.speedup.low for p in own], "thickness": 1.2, "width": 3,
         }  # fmt: skip
         figure.add_scatter(
-            x=[p.density for p in own], y=middle, error_y=spread, mode="lines+markers", name=text(name), line={"color": COLOURS[name], "width": 2},
+            x=[p.density for p in own], y=middle, error_y=spread, mode="lines+markers", name=text.isolated(text(name)),
+            line={"color": COLOURS[name], "width": 2},
             marker={"size": 8, "symbol": SYMBOLS[name]}, hovertemplate="%{x:.2%}: x %{y:.2f}<extra></extra>",
         )  # fmt: skip
     ends = [b for b in even if 0 < b.density < 1]
@@ -47,5 +48,6 @@ def speedups(points: Sequence[Point], even: Sequence[BreakEven], text: Text) -> 
     figure.add_hline(1, line={"color": colours.NEUTRAL, "width": 1.5})
     figure.update_xaxes(type="log", title=text("density (share of non-zeros)"), tickvals=asked, ticktext=[f"{100 * d:g} %" for d in asked])
     figure.update_yaxes(type="log", dtick=1)
-    colours.plain(figure, 520, text("times as fast as dense"), text.direction == "rtl")
-    return figure.update_layout(margin_t=124)
+    colours.plain(figure, 520, top=30)
+    colours.title_rows(figure, text("times as fast as dense"), text.direction == "rtl")
+    return figure

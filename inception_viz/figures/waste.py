@@ -84,7 +84,9 @@ def removal(judged: Sequence[Judged], text: Text) -> go.Figure:
     if whole.right is not None:
         columns.append((text("right class"), [one.right or 0 for one in shown], colours.BRANCH["pool"]))
     titles = [text("MACs saved"), *(title for title, *_ in columns)]
-    figure = make_subplots(1, len(titles), shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.06)
+    figure = make_subplots(
+        1, len(titles), shared_yaxes=True, subplot_titles=[colours.two_lines(title) for title in titles], horizontal_spacing=0.06
+    )
     figure.add_bar(
         x=np.array([1 - one.macs / whole.macs for one in shown]), y=names, orientation="h", marker_color=colours.BRANCH["1x1"], width=0.5,
         texttemplate="%{x:.1%}", textposition="outside", cliponaxis=False, hovertemplate="%{y}: %{x:.2%}<extra></extra>", row=1, col=1,
@@ -102,7 +104,8 @@ def removal(judged: Sequence[Judged], text: Text) -> go.Figure:
     figure.update_xaxes(tickformat=".0%", range=[0, 1.04], zeroline=True, dtick=0.5)
     figure.update_yaxes(range=[len(names) - 0.5, -0.7])
     figure.update_layout(showlegend=False)
-    colours.plain(figure, 90 + 56 * len(names), top=36)
+    figure.update_annotations(font_size=13)
+    colours.plain(figure, 100 + 56 * len(names), top=46)
     colours.name_rows(figure, names, text.direction == "rtl")
     figure.update_yaxes(autorange=False)
     return figure

@@ -9,6 +9,7 @@ from inception_viz.analysis import Analysis
 from inception_viz.coincidence import Coincidence
 from inception_viz.correlations import DEFINITIONS, measure
 from inception_viz.engine.local import Progress
+from inception_viz.measurement import Conditions, conditions
 from inception_viz.models import Model
 from inception_viz.text import Text
 from pages.shell import controls, results, session
@@ -18,6 +19,12 @@ def definition(text: Text) -> str:
     """How firing together is measured; over several pictures where there are."""
     enough = len(session.current().pictures) >= 3
     return controls.choice("definition", text("Firing together"), {k: text(w) for k, w in DEFINITIONS.items() if enough or k != "image"})
+
+
+def where(text: Text) -> Conditions:
+    """On which device the network and its twins are."""
+    used = results.model(text)
+    return conditions(used.device, used.dtype)
 
 
 def compared(text: Text, analysis: Analysis, kind: str, twins: int) -> list[Coincidence]:

@@ -3,7 +3,8 @@
 import streamlit as st
 
 from inception_viz import connections
-from inception_viz.connections import Comparison, Layer
+from inception_viz.connections import Comparison, Layer, Wiring
+from inception_viz.errors import VisitorError
 from inception_viz.text import Text
 from pages.shell import controls, lab, results
 
@@ -26,6 +27,32 @@ def chosen(text: Text) -> Layer:
         side = controls.number("side", text("Side of the map"), 4, connections.LARGEST_SIDE, 14)
     with fourth:
         return Layer(times, kernel, side, controls.choice("groups", text("Groups"), {g: str(g) for g in (2, 3, 4, 6, 8)}, 2))
+
+
+def wirings(text: Text, layer: Layer) -> dict[str, Wiring]:
+    """All wirings of a layer; the page ends with a sentence where they are too large."""
+    try:
+        return connections.wirings(layer)
+    except VisitorError as error:
+        results.tell(text, error)
+        raise
+
+
+def table(text: Text, found: Comparison) -> None:
+    """Parameters, multiply-accumulates and measured time of every wiring in every way that it is run."""
+    rows = [
+        {
+            text("Connection"): text("{wiring}, {way}", wiring=text(one.wiring), way=text(one.way)),
+            text("Parameters"): one.parameters,
+            text("MACs, million"): one.macs / 1e6,
+            text("Time, ms"): 1e3 * one.timing.median,
+            text("fastest"): 1e3 * one.timing.low,
+            text("slowest"): 1e3 * one.timing.high,
+        }
+        for one in found.found
+    ]
+    places = [text("MACs, million"), text("Time, ms"), text("fastest"), text("slowest")]
+    st.dataframe(rows, hide_index=True, column_config={place: st.column_config.NumberColumn(format="%.3g") for place in places})
 
 
 def compared(text: Text, layer: Layer) -> Comparison:

@@ -33,6 +33,13 @@ def by_factor(text: Text, factor: float) -> list[Point]:
     return results.compute(text, used, "cost", key, lambda progress: cost.measure_factors(used, factors))
 
 
+def by_stage(text: Text) -> list[Point]:
+    """The loaded network as far as each of its blocks."""
+    used = results.model(text)
+    key = ("cost", "stages", used.key, str(used.device), lab.times("stages"))
+    return results.compute(text, used, "cost", key, lambda progress: cost.measure_stages(used))
+
+
 def of_networks(text: Text) -> list[tuple[Point, int]]:
     """Well-known networks, each with its receptive field."""
     used = results.model(text)

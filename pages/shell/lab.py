@@ -4,7 +4,7 @@ from collections.abc import Hashable
 
 import streamlit as st
 
-from inception_viz.measurement import Finding, Outcome, Timing, as_csv
+from inception_viz.measurement import Conditions, Finding, Outcome, Timing, as_csv
 from inception_viz.models import Model
 from inception_viz.text import Text
 from pages.shell import frame, links, results, session
@@ -84,6 +84,15 @@ def measured_on(text: Text, timing: Timing, more: str = "", steady: bool = True)
         where.threads, device=where.device, precision=where.precision, repeats=timing.repeats,
     )  # fmt: skip
     st.caption(f"{told} {more}")
+
+
+def computed_on(text: Text, where: Conditions) -> None:
+    """Device, threads and precision of what was computed, and not timed."""
+    st.caption(
+        text(
+            "Computed on {device}, threads: {threads}, {precision}.", device=where.device, threads=where.threads, precision=where.precision
+        )
+    )
 
 
 def outcome(text: Text, found: Outcome, name: str, again_: str | None = None) -> None:

@@ -4,11 +4,13 @@ from collections.abc import Generator
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from inception_viz import dense_blocks, sparsity
 from inception_viz.dense_blocks import Clustering, Gathered
 from inception_viz.engine.local import Progress
 from inception_viz.models import Model
+from inception_viz.races import digits
 from inception_viz.sparsity import BreakEven, Point, Shape
 from inception_viz.text import Text
 from pages.shell import controls, lab, results
@@ -55,12 +57,19 @@ def _own(text: Text) -> Shape:
 def told(text: Text, even: list[BreakEven]) -> None:
     """The break-even density of each format, with its interval."""
     st.subheader(text("Break-even density"), anchor=False)
-    columns = [column for start in range(0, len(even), ACROSS) for column in st.columns(ACROSS)[: len(even) - start]]
-    for column, found in zip(columns, even, strict=True):
-        low, high = (_density(text, d) for d in (found.low, found.high))
-        column.metric(
-            text(found.format), _density(text, found.density), text("{low} to {high}", low=low, high=high), "off", delta_arrow="off"
-        )
+    for column, found in zip(_columns(len(even)), even, strict=True):
+        interval = _interval(text, *(_density(text, d) for d in (found.low, found.high)))
+        column.metric(text(found.format), _density(text, found.density), interval, "off", delta_arrow="off")
+
+
+def _columns(count: int) -> list[DeltaGenerator]:
+    """Places for so many numbers, a few beside each other."""
+    return [column for start in range(0, count, ACROSS) for column in st.columns(ACROSS)[: count - start]]
+
+
+def _interval(text: Text, low: str, high: str) -> str | None:
+    """Both ends of an interval; nothing where they are the same."""
+    return None if low == high else text("{low} to {high}", low=low, high=high)
 
 
 def _density(text: Text, density: float) -> str:
@@ -117,14 +126,16 @@ def order(text: Text, found: Clustering) -> Gathered:
 def told_order(text: Text, shown: Gathered) -> None:
     """The numbers of one order."""
     told = (
-        (text("Non-zeros inside"), sparsity.told_percent(shown.inside)),
-        (text("Density inside"), sparsity.told_percent(shown.density)),
-        (text("Storage against CSR"), f"x {shown.storage:.2f}"),
-        (text("Faster than CSR"), f"x {shown.over_csr.told}"),
-        (text("Faster than dense"), f"x {shown.over_dense.told}"),
-        (text("Found in, seconds"), f"{shown.found_in:.2f}"),
+        (text("Non-zeros inside"), sparsity.told_percent(shown.inside), None),
+        (text("Density inside"), sparsity.told_percent(shown.density), None),
+        (text("Storage against CSR"), f"x {shown.storage:.2f}", None),
+        (text("Found in, seconds"), f"{shown.found_in:.2f}", None),
+        (text("Faster than CSR"), f"x {shown.over_csr.told}", shown.over_csr),
+        (text("Faster than dense"), f"x {shown.over_dense.told}", shown.over_dense),
     )
-    for column, (label, value) in zip(st.columns(len(told)), told, strict=True):
-        column.metric(label, value)
+    for column, (label, value, ratio) in zip(_columns(len(told)), told, strict=True):
+        column.metric(
+            label, text.isolated(value), ratio and _interval(text, digits(ratio.low), digits(ratio.high)), "off", delta_arrow="off"
+        )
     if len(dense_blocks.methods()) < len(dense_blocks.METHODS):
         st.caption(text(dense_blocks.NoPartitioner.words))

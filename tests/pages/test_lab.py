@@ -41,7 +41,8 @@ def check(at: AppTest, claim: str, language: str) -> None:
 
 @BOTH
 @pytest.mark.parametrize(
-    ("name", "claim"), [("depth", cost.LINEAR), ("factor", cost.QUADRATIC), ("blocks", cost.REDUCE), ("own", cost.REDUCE)]
+    ("name", "claim"),
+    [("depth", cost.LINEAR), ("factor", cost.QUADRATIC), ("stages", cost.DEEPER), ("blocks", cost.REDUCE), ("own", cost.REDUCE)],
 )
 def test_costs_are_measured_and_told(visit: Visit, name: str, claim: str, language: str) -> None:
     at = panel(visit("pages/cost.py", language), "cost", name)

@@ -78,6 +78,16 @@ def test_blocks_without_room_are_told_in_words(visit: Visit, language: str) -> N
     assert "Traceback" not in told(at)
 
 
+@BOTH
+def test_tables_too_large_are_told_in_words(visit: Visit, language: str) -> None:
+    at = visit("pages/connections.py", language)
+    at.slider[0].set_value(32)
+    at.slider[1].set_value(56).run()
+    assert not at.exception
+    assert len(at.error) == 1
+    assert len(at.get("plotly_chart")) == 0
+
+
 def test_measuring_again_gives_other_times(visit: Visit) -> None:
     at = visit("pages/connections.py")
     before = figures(at)[1]["data"][1]["x"]

@@ -22,9 +22,10 @@ def measure(arguments: argparse.Namespace) -> "Running":
     import torch
 
     from inception_viz import coincidence, images
-    from inception_viz.measurement import within
+    from inception_viz.measurement import conditions, within
 
     within(coincidence.TWINS, arguments.twins, 1, coincidence.MOST_TWINS)
     model = given.model(arguments)
     inputs = torch.cat([model.input(images.decode(given.read(path), path.name)) for path in arguments.pictures])
-    return coincidence.answered((yield from coincidence.of_pictures(model, inputs, arguments.twins)))
+    found = yield from coincidence.of_pictures(model, inputs, arguments.twins)
+    return coincidence.answered(found, conditions(model.device, model.dtype))

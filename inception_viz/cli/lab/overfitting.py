@@ -9,9 +9,13 @@ if TYPE_CHECKING:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What the experiment takes."""
-    parser.add_argument("against", choices=("parameters", "labels"), help="what the gap is looked at against")
-    parser.add_argument("--widths", type=int, nargs="+", metavar="N", help="channels of the first convolution (one of them with `labels`)")
-    parser.add_argument("--labels", type=int, nargs="+", metavar="N", help="training pictures (one number with `parameters`)")
+    parser.add_argument(
+        "against", choices=("curves", "parameters", "labels"), help="one network's training, or what the gap is looked at against"
+    )
+    parser.add_argument(
+        "--widths", type=int, nargs="+", metavar="N", help="channels of the first convolution (one of them with `labels` and `curves`)"
+    )
+    parser.add_argument("--labels", type=int, nargs="+", metavar="N", help="training pictures (one number with `parameters` and `curves`)")
     parser.add_argument("--seeds", type=int, default=5, help="how often each is trained (default: 5)")
     parser.add_argument("--steps", type=int, default=300, help="steps of training (default: 300)")
     parser.add_argument("--wrong-labels", type=float, default=0.0, metavar="SHARE", help="share of training labels made wrong, 0 to 0.5")
@@ -23,8 +27,10 @@ def measure(arguments: argparse.Namespace) -> "Running":
 
     wide = arguments.against == "parameters"
     widths = arguments.widths or (overfitting.WIDTHS if wide else (16,))
-    labels = arguments.labels or ((100,) if wide else overfitting.LABELS)
-    if len(labels if wide else widths) > 1:
-        arguments.refuse(f"one number of {'labels' if wide else 'widths'} at a time")
+    labels = arguments.labels or (overfitting.LABELS if arguments.against == "labels" else (100,))
+    for name, several, meant in (("labels", labels, "labels"), ("widths", widths, "parameters")):
+        if len(several) > 1 and arguments.against != meant:
+            arguments.refuse(f"one number of {name} at a time")
     found = yield from overfitting.study(widths, labels, arguments.seeds, arguments.wrong_labels, arguments.steps)
-    return overfitting.wider(found) if wide else overfitting.fewer(found)
+    tell = {"curves": overfitting.memorised, "parameters": overfitting.wider, "labels": overfitting.fewer}
+    return tell[arguments.against](found)

@@ -30,8 +30,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def measure(arguments: argparse.Namespace) -> "Running":
     """Do it."""
     from inception_viz import corpus, images, labelled, nulls, pruning, waste
-    from inception_viz.measurement import conditions
+    from inception_viz.measurement import conditions, within
 
+    waste.check(arguments.similar, arguments.threshold)
+    within(labelled.PICTURES, arguments.most, 1, labelled.MOST_ASKED)
     model = given.model(arguments)
     where = conditions(model.device, model.dtype)
     if arguments.what == "weights":
