@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
 from inception_viz.figures import colours
+from inception_viz.grids import Grid, covering
 
 TITLE = 16
 Piece = Mapping[str, Any]
@@ -25,6 +27,22 @@ class Panel:
     x: Piece = field(default_factory=dict)
     y: Piece = field(default_factory=dict)
     font: Piece = field(default_factory=dict)
+
+
+def over(view: np.ndarray, values: np.ndarray, cells: Grid, signed: bool, opacity: float) -> tuple[list[Piece], Piece, Piece]:
+    """A map `(H, W)` over what the network saw, `(S, S, 3)`, every cell at its middle in `cells`: the traces, and both axes.
+
+    Between the middles the browser goes from value to value; beyond the outermost ones it keeps theirs.
+    """
+    side, top = len(view), float(np.abs(values).max()) or 1.0
+    shown, where = covering(values.astype(np.float32), side, cells)
+    heat = {
+        "type": "heatmap", "z": shown, "x0": where.first - 0.5, "dx": where.step, "y0": where.first - 0.5, "dy": where.step, "opacity": opacity,
+        "zsmooth": "best", "colorscale": colours.DIVERGING if signed else colours.SEQUENTIAL, "zmin": -top if signed else 0, "zmax": top,
+        "hovertemplate": "%{z:.3g}<extra></extra>",
+    }  # fmt: skip
+    picture = {"type": "image", "z": view, "hoverinfo": "skip"}
+    return [picture, heat], {"visible": False, "range": [-0.5, side - 0.5]}, {"visible": False, "range": [side - 0.5, -0.5]}
 
 
 def _spans(shares: Sequence[float], gap: float) -> list[tuple[float, float]]:

@@ -20,6 +20,7 @@ from inception_viz.engine.local import Progress
 from inception_viz.figures import attributions as bars
 from inception_viz.figures import clusters as cluster_figures
 from inception_viz.figures import comparisons as drawing
+from inception_viz.grids import grid
 from inception_viz.images import Picture
 from inception_viz.knockouts import Trial
 from inception_viz.models import Model
@@ -251,7 +252,10 @@ def show_clusters(text: Text, a: Side, b: Side) -> None:
         titles = [text.isolated(text("cluster {n}", n=k + 1)) for k in range(len(maps))]
         if maps:
             with column:
-                frame.show(cluster_figures.maps(side.analysis.view, maps, titles, text), f"compared-maps-{side.name}")
+                frame.show(
+                    cluster_figures.maps(side.analysis.view, maps, grid(side.shown.block, len(side.analysis.view)), titles, text),
+                    f"compared-maps-{side.name}",
+                )
     if _matched(a, b):
         digest = hashlib.sha256(found[0].labels.tobytes() + found[1].labels.tobytes()).hexdigest()
         label = text("Adjusted Rand index")

@@ -15,6 +15,7 @@ from inception_viz.engine.local import Progress
 from inception_viz.figures import clusters as maps
 from inception_viz.figures import flows as drawing
 from inception_viz.flows import LOGIT, Flows
+from inception_viz.grids import grid
 from inception_viz.images import Picture
 from inception_viz.models import Model
 from inception_viz.nulls import LEVEL
@@ -160,4 +161,5 @@ def _maps(text: Text, view: np.ndarray, own: Flows, node: str, measure: str, key
     """Where a node fires, and where the strongest of what flows into it arrives."""
     found = library.node_maps(own, node, measure, MOST_MAPS)
     titles = [text.isolated(text("itself") if source is None else text("from cluster {n}", n=source + 1)) for source, _ in found]
-    frame.show(maps.maps(view, [cells for _, cells in found], titles, text, signed=True), key)
+    cells = grid(library.place(own, node), len(view))
+    frame.show(maps.maps(view, [values for _, values in found], cells, titles, text, signed=True), key)
