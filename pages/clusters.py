@@ -33,11 +33,12 @@ st.subheader(text("Is it real?"), anchor=False)
 asked = controls.one_of(
     "doubt", text("What to doubt"), {doubts.NOTHING: text("nothing yet")} | {k: text(d.question) for k, d in doubts.DOUBTS.items()}
 )
-doubts.draw(text, asked, subject, found, similar)
+verdicts = doubts.draw(text, asked, subject, found, similar)
 
 st.subheader(text("One cluster"), anchor=False)
 chosen = controls.choice("cluster", text("Cluster"), {k: text("cluster {n}", n=k + 1) for k in range(found.count)})
 told.cluster_members(text, block, found, similar, chosen)
+doubts.tell(verdicts, chosen)
 features.expander(text, analysis, name, found.members(chosen))
 
 examples.section(text, analysis, name, found, chosen)

@@ -187,6 +187,7 @@ def test_figures_that_plotly_did_not_check_pass_its_check(text: Text) -> None:
     unchecked = [
         correlations.beside({"real": (found, places), "null": (found, places)}, BLOCK, text),
         correlations.whole(found, BLOCK, places, "t", text),
+        correlations.rareness(nulls.rank_p(found.r, found.pairs()), BLOCK, places, text),
         correlations.branches(found, BLOCK, [np.arange(b.stop - b.start) for b in BLOCK.branches], text),
         clusters.maps(view, [np.ones((4, 4))] * 5, tiles(4, 64), list("abcde"), text),
     ]

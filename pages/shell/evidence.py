@@ -17,7 +17,7 @@ from inception_viz.engine.local import Progress
 from inception_viz.images import Picture
 from inception_viz.knockouts import Interactions, Knockouts, Scene
 from inception_viz.models import Model
-from inception_viz.nulls import AgainstChance, Null
+from inception_viz.nulls import Null, PairTests
 from inception_viz.text import Text
 from inception_viz.validation import ClusterTests, Specialisation, Stability
 from pages.shell import results, session
@@ -109,17 +109,17 @@ def by_shifts(subject: Subject, kind: str) -> bool:
     return kind == nulls.SHIFT and subject.definition == "spatial"
 
 
-def against_chance(text: Text, subject: Subject, similar: Correlation, against: Null) -> AgainstChance:
-    """How many of a block's pairs are beyond a null; p from all shifts of all pairs, else by rank among the pairs of the null."""
+def pair_tests(text: Text, subject: Subject, similar: Correlation, against: Null) -> PairTests:
+    """Every pair of a block against a null; p from all shifts of all pairs, else by rank among the pairs of the null."""
     used, shifts = results.model(text), by_shifts(subject, against.kind)
     values = subject.values(text)
 
-    def work(progress: Progress) -> AgainstChance:
+    def work(progress: Progress) -> PairTests:
         if shifts:
-            return nulls.against_chance(nulls.shift_p(correlations.transformed(values, transform=subject.transform)))
-        return nulls.against_chance(nulls.rank_p(similar.r, against.pairs))
+            return nulls.pair_tests(nulls.shift_p(correlations.transformed(values, transform=subject.transform)))
+        return nulls.pair_tests(nulls.rank_p(similar.r, against.pairs))
 
-    return results.compute(text, used, "against chance", ("against chance", *subject.key, against.kind), work)
+    return results.compute(text, used, "pair tests", ("pair tests", *subject.key, against.kind), work)
 
 
 def cluster_tests(text: Text, subject: Subject, found: Clusters, similar: Correlation, kind: str) -> ClusterTests:
