@@ -37,8 +37,8 @@ verdicts = doubts.draw(text, asked, subject, found, similar)
 
 st.subheader(text("One cluster"), anchor=False)
 chosen = controls.choice("cluster", text("Cluster"), {k: text("cluster {n}", n=k + 1) for k in range(found.count)})
-told.cluster_members(text, block, found, similar, chosen)
 doubts.tell(verdicts, chosen)
+told.cluster_members(text, block, found, similar, chosen)
 features.expander(text, analysis, name, found.members(chosen))
 
 examples.section(text, analysis, name, found, chosen)

@@ -98,7 +98,7 @@ def rareness(p: np.ndarray, block: Block, order: np.ndarray, text: Text) -> go.F
     heat = {
         "type": "heatmap", "z": cells.astype(np.float32), "x": names, "y": names, "zmin": 0, "zmax": 1, "colorscale": RARE, "hoverongaps": False,
         "hovertemplate": text("channels {a} and {b}: p = {p}", a="%{x}", b="%{y}", p="%{z:.3f}") + "<extra></extra>",
-        "colorbar": {"title": {"text": "p"}, "thickness": 12},
+        "colorbar": {"title": {"text": "p"}, "thickness": 12, "tickvals": [0.05, 0.25, 0.5, 0.75, 1]},
     }  # fmt: skip
     parts = [None, Panel([_band(block, order, step, "x")], "", HIDDEN, down), Panel([_band(block, order, step, "y")], "", HIDDEN, down),
              Panel([heat, *_named(block)], "", HIDDEN, down)]  # fmt: skip

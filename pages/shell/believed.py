@@ -1,5 +1,7 @@
 """Whether an attribution is to be believed: curves, numbers and a verdict beside it; failing methods are marked, not hidden."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import streamlit as st
 
@@ -71,6 +73,15 @@ def block(text: Text, analysis: Analysis, name: str, labels: np.ndarray, method:
 def _row(text: Text, method: str, found: Check) -> dict[str, str]:
     verdict = "✗ " + " · ".join(text(words) for words in found.failures) if found.failures else "✓"
     return {text("Method"): text(method), text("Checks"): verdict} | _numbers(text, found)
+
+
+def beside(text: Text, method: str, found: Mapping[str, Check]) -> None:
+    """The checks of one method on the sides of a comparison, by the sides' names."""
+    for (name, one), column in zip(found.items(), st.columns(len(found)), strict=True):
+        with column:
+            _verdict(text, method, one)
+            frame.show(drawing.curves(one.faithfulness, text), f"compared-check-{name}")
+    st.dataframe([{text("Side"): name} | _numbers(text, one) for name, one in found.items()], hide_index=True)
 
 
 def pixels(text: Text, analysis: Analysis, method: str) -> None:

@@ -153,7 +153,7 @@ def specialisation(text: Text, block: BlockAnalysis, found: Clusters) -> Special
     return results.compute(text, used, "specialisation", key, lambda progress: validation.specialisation(found, block.block))
 
 
-def _several() -> list[Picture]:
+def several() -> list[Picture]:
     """The picture on show first, then the session's others, then samples if it is alone."""
     chosen = session.current()
     rest = [p for p in chosen.pictures if p.sha256 != chosen.picture.sha256]
@@ -172,7 +172,7 @@ def _scene(on: Model, shown: list[Picture], analysis: Analysis, block: str, base
 
 def knocked_out(text: Text, analysis: Analysis, block: str, found: Clusters, baseline: str, draws: int) -> Knockouts:
     """Every cluster out and alone, against matched random sets."""
-    used, shown = results.model(text), _several()
+    used, shown = results.model(text), several()
 
     def work(on: Model, progress: Progress) -> Knockouts:
         return knockouts.knock_out(on, _scene(on, shown, analysis, block, baseline), found, draws, progress.tick)
@@ -184,7 +184,7 @@ def knocked_out(text: Text, analysis: Analysis, block: str, found: Clusters, bas
 
 def interactions(text: Text, analysis: Analysis, block: str, found: Clusters, baseline: str) -> Interactions:
     """What two clusters out together do beyond each alone."""
-    used, shown = results.model(text), _several()
+    used, shown = results.model(text), several()
 
     def work(on: Model, progress: Progress) -> Interactions:
         return knockouts.interactions(on, _scene(on, shown, analysis, block, baseline), found, tick=progress.tick)
@@ -194,14 +194,17 @@ def interactions(text: Text, analysis: Analysis, block: str, found: Clusters, ba
     return results.compute(text, used, "interactions", key, here, knockouts.interaction_evaluations(found.count), smaller)
 
 
-def pictures(text: Text) -> int:
-    """Over how many pictures a knock-out's mean is taken."""
-    return len(_several())
-
-
-def checked(text: Text, analysis: Analysis, block: str, labels: np.ndarray, method: str) -> Check:
-    """Whether what an attribution method says of a block is to be believed."""
-    used, picture, target = results.model(text), session.current().picture, analysis.target
+def checked(
+    text: Text,
+    analysis: Analysis,
+    block: str,
+    labels: np.ndarray,
+    method: str,
+    model: Model | None = None,
+    on_picture: Picture | None = None,
+) -> Check:
+    """Whether what an attribution method says of a block is to be believed; of the session's model and picture, or of others."""
+    used, picture, target = model or results.model(text), on_picture or session.current().picture, analysis.target
 
     def work(on: Model, progress: Progress) -> Check:
         return attributions.check(on, on.input(picture), target, block, method, labels, progress.tick)
