@@ -21,6 +21,7 @@ with left:
 with right:
     method = controls.choice("attribution", text("Method"), {m: text(m) for m in library.METHODS})
 st.caption(text(library.METHODS[method].explained))
+marks = st.container()
 block = analysis.blocks[name]
 found = results.clustered(
     text, analysis.without_target, name, block.correlation, *controls.method_and_count(text, int((~block.correlation.constant).sum()))
@@ -41,7 +42,7 @@ with right:
     )
 
 st.subheader(text("Is it to be believed?"), anchor=False)
-believed.block(text, analysis, name, found.labels, method)
+believed.block(text, analysis, name, found.labels, method, marks)
 
 st.subheader(text("Which places of the picture"), anchor=False)
 left, right = st.columns(2)

@@ -391,7 +391,10 @@ def _knocked_out(text: Text, side: Side, found: Clusters, baseline: str) -> list
 
 def show_flows(text: Text, a: Side, b: Side) -> None:
     """What flows through each side's block and the next to its class; and what is left of A less B, where the channels are the same."""
-    measure = controls.choice("measure", text("What lines show"), {m: text(words) for m, words in flowing.MEASURES.items()})
+    told = {m: text(words) for m, words in flowing.MEASURES.items()}
+    measure = controls.choice(
+        "compared measure", text("What lines show"), told, flowing.TO_TARGET
+    )  # activation is the same for all classes
     found = _onward(text, a, b)
     least = flows.least(text)
     followed = [flows.alone(text, s.model, s.picture, s.analysis, c, measure) for s, c in zip((a, b), found, strict=True)]

@@ -112,6 +112,8 @@ def test_all_methods_are_checked_on_request(visit: Visit) -> None:
     assert len(table) == 5
     assert set(table["Checks"].str[0]) <= {"✗", "✓"}
     assert table.set_index("Method").loc["gradient x activation", "Checks"] == "✓"  # exact after the last block
+    marks = next(c.value for c in at.caption if c.value.startswith("Checked on this network"))
+    assert re.findall("[✗✓]", marks) == [checks[0] for checks in table["Checks"]]
 
 
 @pytest.mark.parametrize("page", ["pages/correlations.py", "pages/clusters.py"])
