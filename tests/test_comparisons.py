@@ -172,7 +172,7 @@ def test_the_summary_holds_what_both_sides_share_and_no_more(googlenet: Model, i
     assert block["b"]["attribution"] == block["attribution_b_by_clusters_of_a"] != block["a"]["attribution"]
     assert (told["a"]["target_logits"], told["b"]["target_logits"]) == pytest.approx(one.logits[[3, 4]].tolist())  # type: ignore[index]
     apart = ends(analyze(inception_v3, chelsea))
-    theirs = dict(clustered(apart, "average linkage", 3))
+    theirs = dict(clustered(apart, "average linkage"))
     told = comparisons.summary(one, apart, (found, theirs))
     assert not told["same_channels"]
     names = [(b["a"]["block"], b["b"]["block"]) for b in told["blocks"]]  # type: ignore[attr-defined]
