@@ -30,6 +30,7 @@ from PIL import Image
 
 from benchmarks._visitor import Seen, Visitor
 from inception_viz.models import _processor as processor
+from pages.shell.door import SWEEP
 
 ROOT = Path(__file__).parent.parent
 LIMITS = {"OMP_WAIT_POLICY": "PASSIVE", "MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "131072"}
@@ -326,7 +327,7 @@ async def waves(server: Server, photos: list[bytes], count: int = 10, tabs: int 
                     await visitor.draw(page)
 
         await asyncio.gather(*(student((wave * tabs + i) % len(photos)) for i in range(tabs)))
-        await asyncio.sleep(GONE + 2)
+        await asyncio.sleep(GONE + SWEEP + 2)
         after.append(server.memory)
     print(f"\n  Resident after each of {count} waves of {tabs} tabs, MB: {', '.join(f'{m:.0f}' for m in after)}")
     print(f"    from the third to the last: {(after[-1] / after[2] - 1):+.1%}")

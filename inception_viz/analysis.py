@@ -7,8 +7,10 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as changed
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
+from threading import Lock
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -79,9 +81,19 @@ class BlockAnalysis:
         return _correlation(self)
 
 
-@lru_cache(maxsize=REMEMBERED)
+_newest: WeakKeyDictionary[BlockAnalysis, Correlation] = WeakKeyDictionary()  # gone with what they are of
+_lock = Lock()
+
+
 def _correlation(block: BlockAnalysis) -> Correlation:
-    return measure("spatial", block.transform)(torch.from_numpy(np.array(block.activation)))
+    with _lock:
+        found = _newest.pop(block, None)
+    found = found or measure("spatial", block.transform)(torch.from_numpy(np.array(block.activation)))
+    with _lock:
+        _newest[block] = found
+        while len(_newest) > REMEMBERED:
+            _newest.pop(next(iter(_newest)), None)
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -142,6 +142,7 @@ def test_an_upload_needs_a_token_a_session_and_a_length(running: Server) -> None
 def test_who_has_gone_leaves_nothing_running_and_nothing_in_memory(running: Server) -> None:
     async def start_long_work(visitor: Visitor) -> None:
         await visitor.upload("pictures", ("a.jpg", photo(1)))
+        assert (await visitor.draw("clusters")).numbers
         assert (await asyncio.to_thread(observed, running))["files"] == 1
         await visitor.draw("attributions")
         box, option = next((box, o) for box in visitor.seen.of("selectbox") for o in box.options if "conductance" in o.lower())
@@ -152,11 +153,18 @@ def test_who_has_gone_leaves_nothing_running_and_nothing_in_memory(running: Serv
             await asyncio.sleep(0)
         drawing.cancel()
 
+    def remembered() -> int:
+        return observed(running)["remembered"]
+
+    until(lambda: observed(running)["sessions"] == 0)
+    before = remembered()
     visit(running, start_long_work)
+    assert remembered() > before
     until(lambda: not observed(running)["busy"])
     assert observed(running)["waiting"] == 0
     until(lambda: observed(running)["sessions"] == 0)
     until(lambda: observed(running)["files"] == 0)  # they go a moment after their session
+    until(lambda: remembered() <= before)  # and so does all that was computed of them
 
 
 def test_the_same_again_asks_the_network_nothing(running: Server) -> None:

@@ -9,7 +9,7 @@ import gc
 import logging
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Generator, Hashable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from inception_viz.errors import Busy, Cancelled, VisitorError
+from inception_viz.memory import VISITOR, Memory
 from inception_viz.models import Model, asked_at_once, at_most, once_per_model
 from inception_viz.text import message
 
@@ -262,12 +263,10 @@ class Engine:
     ) -> None:
         assert lanes == 1 or elsewhere, "a network has one owner"
         self.name, self._elsewhere = name, elsewhere
-        self._bound, self._cache_bytes, self._cache_entries = bound, cache_bytes, cache_entries
-        self._patience, self._clock = patience, clock
+        self._bound, self._patience, self._clock = bound, patience, clock
         self._queue: deque[_Run] = deque()
         self._running: list[_Run] = []
-        self._known: OrderedDict[Hashable, tuple[Answer, int]] = OrderedDict()
-        self._held = 0
+        self._known: Memory[Answer] = Memory(cache_entries, cache_bytes)
         self._changed = threading.Condition()
         self._closed = False
         self.runs = 0
@@ -277,16 +276,13 @@ class Engine:
 
     def known(self, key: Hashable) -> tuple[bool, Any]:
         """Whether a result is remembered, and the result."""
-        with self._changed:
-            if key not in self._known:
-                return False, None
-            self._known.move_to_end(key)
-            return True, self._known[key][0].value
+        found = self._known.find(key, VISITOR.get())
+        return (found is not None, found and found[0].value)
 
     @property
     def held(self) -> int:
         """Bytes of all results that are remembered."""
-        return self._held
+        return self._known.held
 
     def submit(
         self,
@@ -311,7 +307,7 @@ class Engine:
             self._give_up(session, slot, but=key)
             self._clear_deserted()
             run = (
-                self._remembered(key)
+                self._remembered(key, session)
                 or self._joinable(key)
                 or self._queued(_Run(key, work, smaller, evaluations, self._is_wanted, in_turns))
             )
@@ -362,12 +358,12 @@ class Engine:
     def _runs(self) -> list[_Run]:
         return [*self._running, *self._queue]
 
-    def _remembered(self, key: Hashable) -> _Run | None:
-        if key not in self._known:
+    def _remembered(self, key: Hashable, session: str) -> _Run | None:
+        found = self._known.find(key, session)
+        if found is None:
             return None
-        self._known.move_to_end(key)
         ready = _Run(key, lambda progress: None, None, 1, self._is_wanted)
-        self._end(ready, self._known[key][0])
+        self._end(ready, found[0])
         return ready
 
     def _joinable(self, key: Hashable) -> _Run | None:
@@ -440,7 +436,7 @@ class Engine:
                 self._go_on_later(run)
                 return True
             if answer.error is None:
-                self._remember(run.key, answer)
+                self._known.keep(run.key, answer, {job.session for job in run.waiting | run.left}, size_of(answer.value))
             self._end(run, answer)
         return True
 
@@ -504,17 +500,3 @@ class Engine:
             torch.cuda.empty_cache()
         log.warning("out of memory: %s", then)
         run.progress.restart()
-
-    def _remember(self, key: Hashable, answer: Answer) -> None:
-        size = size_of(answer.value)
-        if size > self._cache_bytes:
-            return
-        self._forget(key)
-        self._known[key] = (answer, size)
-        self._held += size
-        while self._held > self._cache_bytes or len(self._known) > self._cache_entries:
-            self._forget(next(iter(self._known)))
-
-    def _forget(self, key: Hashable) -> None:
-        _, freed = self._known.pop(key, (None, 0))
-        self._held -= freed

@@ -3,13 +3,13 @@
 import hashlib
 import pickle
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec
 
 from plotly.graph_objects import Figure
 
+from inception_viz.memory import Memory
 from inception_viz.text import Text
 
 __all__ = ["Figure", "remembered"]
@@ -45,8 +45,7 @@ class _Drawn(Figure):
         return self._made
 
 
-_drawn: OrderedDict[str, Figure] = OrderedDict()
-_lock = threading.Lock()
+_drawn: Memory[Figure] = Memory(REMEMBERED)
 _turn = (
     threading.RLock()
 )  # one is drawn at a time: thirty at once are no faster, and keep the thread that answers from the interpreter for seconds
@@ -62,18 +61,12 @@ def remembered(draw: Callable[Given, Figure]) -> Callable[Given, Figure]:
     def drawn(*given: Given.args, **named: Given.kwargs) -> Figure:
         digest = _Hash()
         _Pickler(digest, protocol=5).dump((draw.__module__, draw.__qualname__, given, named))
-        key = digest.hexdigest()
-        with _lock:
-            if key in _drawn:
-                _drawn.move_to_end(key)
-                return _drawn[key]
+        return _drawn.recall(digest.hexdigest(), lambda: fixed(*given, **named))
+
+    def fixed(*given: Given.args, **named: Given.kwargs) -> Figure:
         with _turn:
             figure = draw(*given, **named)
         figure.__class__ = _Drawn
-        with _lock:
-            _drawn[key] = figure
-            while len(_drawn) > REMEMBERED:
-                _drawn.popitem(last=False)
         return figure
 
     return drawn

@@ -15,6 +15,7 @@ from inception_viz.construction import Measured, Plan
 from inception_viz.engine.local import Progress
 from inception_viz.errors import VisitorError
 from inception_viz.figures.architecture import short
+from inception_viz.memory import remembered
 from inception_viz.models import Model
 from inception_viz.statistics import Statistics
 from inception_viz.tables import WIDTHS, Block
@@ -71,7 +72,7 @@ def asked(text: Text, source: Last | None, name: str, method: str, count: int | 
     return trained, _over_corpus(text, statistics.of_twin(text, source.run), name, method, count)
 
 
-@st.cache_data(show_spinner=False, max_entries=20)
+@remembered(20)
 def _kept(digest: str, name: str, method: str, count: int | None, _found: Statistics) -> Measured:
     return library.over_corpus(_found, name, method, count)
 

@@ -28,7 +28,7 @@ from streamlit.runtime import Runtime
 from streamlit.runtime.app_session import AppSession
 
 from inception_viz.text import Text
-from pages.shell import ghost, sign_in
+from pages.shell import ghost, session, sign_in
 
 MOST_FILES = 40  # a session's: twelve pictures, twelve others, weights, class names, and some to spare
 MOST_BYTES = 140_000_000  # a session's: the weights of Inception v3 have 109 MB
@@ -214,7 +214,7 @@ MIDDLEWARE = [Middleware(Protected), Middleware(Known), Middleware(Bounded)]
 
 def told(error: Exception) -> bool:
     """What a visitor sees when a page's script raises: a name to look for in the log, and nothing of the error."""
-    from pages.shell import results, session
+    from pages.shell import results
 
     with suppress(Exception):  # `tell` ends with Streamlit's own exception that stops a page; there is nothing left to stop
         results.tell(Text(session.current().language), error)
@@ -230,12 +230,13 @@ async def _sweep() -> None:
     while True:
         await asyncio.sleep(SWEEP)
         now = {info.session.id: info.session for info in Runtime.instance()._session_mgr.list_sessions()}
-        for gone in before.keys() - now.keys():
-            before[gone].shutdown()
-        if before.keys() - now.keys():
-            before = now
-            gc.collect()
+        gone = before.keys() - now.keys()
+        for name in gone:
+            before[name].shutdown()
+            session.gone(name)
         before = now
+        if gone:
+            gc.collect()
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from inception_viz.engine.local import Progress
 from inception_viz.examples import Collection, Example
 from inception_viz.figures import examples as drawing
 from inception_viz.images import Picture
+from inception_viz.memory import VISITOR, Memory, remembered
 from inception_viz.models import Model
 from inception_viz.statistics import Statistics
 from inception_viz.text import Text, message
@@ -172,23 +173,21 @@ def _of_collection(text: Text, gathered: Collection, block: Block) -> None:
     grids(text, gathered, block.name, library.CLUSTERS if chosen[0] == "k" else library.CHANNELS, int(chosen[1:]))
 
 
-@st.cache_resource(show_spinner=False)
-def _store() -> statistics.Kept:
-    return statistics.Kept()
+_store: Memory[tuple[str, Collection]] = Memory(statistics.KEPT)
 
 
 def _keep(found: Statistics, gathered: Collection) -> None:
     """What the Statistics page shows is there on the Clusters page too."""
-    _store().put(gathered.sha256, (found.card["model"]["weights_sha256"], gathered))
+    _store.keep(gathered.sha256, (found.card["model"]["weights_sha256"], gathered), [VISITOR.get()])
     session.current().choices["examples kept"] = gathered.sha256
 
 
 def _kept(text: Text, block: Block) -> Collection | None:
     """What the Statistics page has collected or opened, if it is of the network on show and has this block."""
-    kept = _store().get(session.current().choices.get("examples kept"))
-    if not isinstance(kept, tuple) or kept[0] != results.model(text).weights.sha256:
+    kept = statistics.recalled(_store, session.current().choices.get("examples kept"))
+    if kept is None or kept[0] != results.model(text).weights.sha256:
         return None
-    gathered: Collection = kept[1]
+    gathered = kept[1]
     return gathered if gathered.channels(block.name) == block.channels else None
 
 
@@ -215,6 +214,6 @@ def over_statistics(text: Text, found: Statistics, block: Block, method: str, co
     return found if run is None else _joined(found.sha256, gathered.sha256, found, gathered)
 
 
-@st.cache_resource(show_spinner=False, max_entries=statistics.KEPT)
+@remembered(statistics.KEPT)
 def _joined(digest: str, of_examples: str, _found: Statistics, _gathered: Collection) -> Statistics:
     return numbers.with_examples(_found, _gathered)

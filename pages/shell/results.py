@@ -27,6 +27,7 @@ from inception_viz.engine.analyzing import Analyzing
 from inception_viz.engine.local import Engine, Job, Progress, WithModel, on_cpu
 from inception_viz.errors import Cancelled, VisitorError
 from inception_viz.images import Picture
+from inception_viz.memory import remembered
 from inception_viz.models import Model
 from inception_viz.text import Text
 from pages.shell import session
@@ -87,7 +88,7 @@ def _settle(_model: Model) -> None:
     gc.freeze()
 
 
-@st.cache_data(show_spinner=False, max_entries=100)
+@remembered(100)
 def _thumbnail(sha256: str, _picture: Picture) -> np.ndarray:
     return models.Preprocessing(THUMBNAIL, THUMBNAIL).view(_picture)
 
@@ -232,13 +233,13 @@ def analysis(text: Text, target: Target | None = None, picture: Picture | None =
     return dataclasses.replace(found, picture=facts)  # equal files share a result, but each visitor's file keeps its own name
 
 
-@st.cache_data(show_spinner=False, max_entries=200)
+@remembered(200)
 def _clusters(key: str, block: str, definition: str, method: str, count: int | None, _correlation: Correlation) -> Clusters:
     with TURN:
         return clusters.find(_correlation, method, count, definition)
 
 
-@st.cache_data(show_spinner=False, max_entries=50)
+@remembered(50)
 def _similarity(key: str, block: str, definition: str, transform: str, _values: np.ndarray) -> Correlation:
     with TURN:
         return correlations.measure(definition, transform)(torch.from_numpy(np.array(_values)))
@@ -268,7 +269,7 @@ def clustered(
         raise
 
 
-@st.cache_data(show_spinner=False, max_entries=200)
+@remembered(200)
 def _order(key: str, block: str, definition: str, transform: str, _correlation: Correlation) -> np.ndarray:
     with TURN:
         return correlations.order(_correlation)

@@ -9,8 +9,9 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from inception_viz import images
+from inception_viz import images, memory
 from inception_viz.images import Picture
+from inception_viz.memory import VISITOR
 from inception_viz.text import LANGUAGES
 
 KEY = "session"
@@ -89,6 +90,15 @@ class Session:
         self.choices.pop("against", None)
 
 
+_here: dict[str, str] = {}  # Streamlit's name of a session -> ours
+
+
+def gone(name: str) -> None:
+    """What was computed for a session that has ended, by Streamlit's name for it, is forgotten, unless somebody else has asked for it too."""
+    if (visitor := _here.pop(name, None)) is not None:
+        memory.forget(visitor)
+
+
 @st.cache_resource(show_spinner=False)
 def sample(name: str) -> Picture:
     """A sample picture, decoded once."""
@@ -97,9 +107,12 @@ def sample(name: str) -> Picture:
 
 def current() -> Session:
     """This visitor's session, its language taken from the address, else from the browser. Not for the owner's thread, which has no visitor."""
-    assert get_script_run_ctx(suppress_warning=True) is not None, "asked outside of a page: the session would be nobody's"
+    running = get_script_run_ctx(suppress_warning=True)
+    assert running is not None, "asked outside of a page: the session would be nobody's"
     new = KEY not in st.session_state
     session: Session = st.session_state.setdefault(KEY, Session())
+    _here[running.session_id] = session.id
+    VISITOR.set(session.id)
     asked = st.query_params.get("lang")
     if new and asked in LANGUAGES:
         session.language = asked

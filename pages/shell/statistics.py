@@ -1,10 +1,8 @@
-"""The Statistics page's choices and its runs over many pictures; what they gather is kept while the server runs."""
+"""The Statistics page's choices and its runs over many pictures; what they gather is kept while the visitor is here, and of folders while the server runs."""
 
 import hashlib
-import threading
-from collections import OrderedDict
 from collections.abc import Generator, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -19,6 +17,7 @@ from inception_viz.correlations import Correlation, CrossCorrelation
 from inception_viz.engine.local import Progress
 from inception_viz.errors import VisitorError
 from inception_viz.examples import Collection
+from inception_viz.memory import VISITOR, Memory, remembered
 from inception_viz.statistics import Plan, Run, State, Statistics
 from inception_viz.text import Text
 from pages.shell import controls, frame, lab, results, session
@@ -29,55 +28,34 @@ MOST_FILES = 200_000  # that a visitor may have counted
 SAMPLES = (100, 500, 2000, 10_000)
 UNASKED = 50  # files that are gathered without a question
 KEPT = 3  # unfinished runs and files of results that the server remembers
+Result = TypeVar("Result")
+
+_unfinished: Memory[State] = Memory(KEPT)
+_opened: Memory["Statistics | Last"] = Memory(KEPT)
 
 
-@dataclass(eq=False)
-class Kept:
-    """The newest few things by key."""
-
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    found: OrderedDict = field(default_factory=OrderedDict)
-
-    def put(self, key: object, value: object) -> None:
-        """Keep it; the oldest goes where there are too many."""
-        with self.lock:
-            self.found[key] = value
-            self.found.move_to_end(key)
-            while len(self.found) > KEPT:
-                self.found.popitem(last=False)
-
-    def get(self, key: object) -> object:
-        """What is kept, or None."""
-        with self.lock:
-            return self.found.get(key)
-
-    def drop(self, key: object) -> None:
-        """Keep it no longer."""
-        with self.lock:
-            self.found.pop(key, None)
+def recalled(memory: Memory[Result], key: object) -> Result | None:
+    """What is remembered for this visitor, or None."""
+    found = memory.find(key, VISITOR.get())
+    return found and found[0]
 
 
-@st.cache_resource(show_spinner=False)
-def _unfinished() -> Kept:
-    return Kept()
-
-
-@st.cache_resource(show_spinner=False)
-def _opened() -> Kept:
-    return Kept()
+def _whose(run: Run) -> str | None:
+    """Statistics of uploads go with their visitor; those of a folder, of minutes or hours, stay: its pictures are nobody's secret."""
+    return None if run.corpus.where else VISITOR.get()
 
 
 class _InMemory:
-    """A checkpoint that lasts as long as the server: a run that was stopped goes on where it was."""
+    """A checkpoint: a run that was stopped goes on where it was."""
 
-    def __init__(self, key: object) -> None:
-        self._key = key
+    def __init__(self, key: object, run: Run) -> None:
+        self._key, self._visitor = key, _whose(run)
 
     def due(self) -> bool:
         return True
 
     def save(self, state: State) -> None:
-        _unfinished().put(self._key, state)
+        _unfinished.keep(self._key, state, [self._visitor])
 
 
 def _samples() -> Corpus:
@@ -128,7 +106,7 @@ def _take_saved() -> None:
     try:
         data = upload.getvalue()
         key = hashlib.sha256(data).hexdigest()
-        _opened().put(key, statistics.load(data, images.shown_name(upload.name), UPLOAD_MB * 2_000_000))
+        _opened.keep(key, statistics.load(data, images.shown_name(upload.name), UPLOAD_MB * 2_000_000), [VISITOR.get()])
         chosen["statistics loaded"] = key
     except VisitorError as error:
         chosen["statistics problem"] = error
@@ -186,10 +164,10 @@ def last(text: Text) -> Last | None:
     """What was opened, else what was gathered last; None if there is neither, or the server has forgotten it. What can't be opened is told."""
     _told_problem(text)
     chosen = session.current().choices
-    opened = _opened().get(chosen.get("statistics loaded"))
+    opened = recalled(_opened, chosen.get("statistics loaded"))
     if isinstance(opened, Statistics):
         return Last(opened, None)
-    kept = _opened().get(chosen.get("statistics gathered"))
+    kept = recalled(_opened, chosen.get("statistics gathered"))
     return kept if isinstance(kept, Last) else None
 
 
@@ -211,8 +189,8 @@ def _announced(text: Text, run: Run, key: Hashable) -> None:
         return
     paced = ("pace", run.model.key, run.corpus.digest)
     seconds = results.compute(text, run.model, "pace", paced, lambda progress: statistics.pace(run))
-    state = _unfinished().get(key)
-    done = state.done if isinstance(state, State) else 0
+    state = recalled(_unfinished, key)
+    done = state.done if state else 0
     left = len(run.corpus) - done
     st.info(
         text.plural(
@@ -229,7 +207,7 @@ def _announced(text: Text, run: Run, key: Hashable) -> None:
 def gathered(text: Text) -> Statistics:
     """The statistics of the pictures that were chosen, or those that were opened; the page waits, with progress and a stop, while they are gathered."""
     chosen = session.current().choices
-    opened = _opened().get(chosen.get("statistics loaded"))
+    opened = recalled(_opened, chosen.get("statistics loaded"))
     if isinstance(opened, Statistics):
         chosen["statistics plan"] = None
         return opened
@@ -239,18 +217,23 @@ def gathered(text: Text) -> Statistics:
     assert run is not None
     key = ("statistics", *run_key(run))
 
+    earlier = recalled(_opened, key)
+    found = earlier.found if isinstance(earlier, Last) else _gathered(text, run, key)
+    chosen["statistics gathered"] = key
+    _opened.keep(key, Last(found, run), [_whose(run)])
+    return found
+
+
+def _gathered(text: Text, run: Run, key: Hashable) -> Statistics:
     _announced(text, run, key)
+    checkpoint = _InMemory(key, run)
 
     def work(progress: Progress) -> Generator[float, None, Statistics]:
-        state = _unfinished().get(key)
-        found = yield from _fractions(statistics.gather(run, _InMemory(key), state if isinstance(state, State) else statistics.START))
-        _unfinished().drop(key)
+        found = yield from _fractions(statistics.gather(run, checkpoint, recalled(_unfinished, key) or statistics.START))
+        _unfinished.drop(key)
         return found
 
-    found = results.compute(text, run.model, "statistics", key, work, in_turns=True)
-    chosen["statistics gathered"] = key
-    _opened().put(key, Last(found, run))
-    return found
+    return results.compute(text, run.model, "statistics", key, work, in_turns=True)
 
 
 def of_twin(text: Text, run: Run) -> Statistics:
@@ -297,18 +280,15 @@ def collect(text: Text, run: Run, labels: Mapping[str, np.ndarray], how: Mapping
     second = statistics.second_pass(run, labels)
     digest = hashlib.sha256(b"".join(name.encode() + array.tobytes() for name, array in labels.items())).hexdigest()
     key = ("collected", *run_key(run), digest)
+    checkpoint = _InMemory(key, run)
 
     def work(progress: Progress) -> Generator[float, None, Collection]:
-        state = _unfinished().get(key)
-        begun = state if isinstance(state, State) else statistics.START
-        found = yield from _fractions(statistics.gather_examples(second, how, _InMemory(key), begun))
-        _unfinished().drop(key)
+        begun = recalled(_unfinished, key) or statistics.START
+        found = yield from _fractions(statistics.gather_examples(second, how, checkpoint, begun))
+        _unfinished.drop(key)
         return found
 
     return results.compute(text, run.model, "examples", key, work, in_turns=True)
-
-
-Result = TypeVar("Result")
 
 
 def _fractions(steps: Generator[statistics.Progress, None, Result]) -> Generator[float, None, Result]:
@@ -348,7 +328,7 @@ def block(text: Text, found: Statistics) -> Block:
     return next(b for b in found.blocks if b.name == name)
 
 
-@st.cache_data(show_spinner=False, max_entries=40)
+@remembered(40)
 def _correlation(digest: str, block: str, kind: str, _found: Statistics) -> Correlation:
     return correlations.from_moments(KINDS[kind](_found, block))
 
@@ -365,7 +345,7 @@ def correlation(found: Statistics, block: str, kind: str) -> Correlation:
     return _correlation(found.sha256, block, kind, found)
 
 
-@st.cache_data(show_spinner=False, max_entries=40)
+@remembered(40)
 def _order(digest: str, block: str, kind: str, _similar: Correlation) -> np.ndarray:
     return correlations.order(_similar)
 
@@ -375,7 +355,7 @@ def order(found: Statistics, block: str, kind: str) -> np.ndarray:
     return _order(found.sha256, block, kind, correlation(found, block, kind))
 
 
-@st.cache_data(show_spinner=False, max_entries=40)
+@remembered(40)
 def _clusters(digest: str, block: str, kind: str, method: str, count: int | None, _similar: Correlation) -> Clusters:
     return library.find(_similar, method, count, "image" if kind == "images" else "spatial")
 
@@ -385,7 +365,7 @@ def clustered(found: Statistics, block: str, kind: str, method: str, count: int 
     return _clusters(found.sha256, block, kind, method, count, correlation(found, block, kind))
 
 
-@st.cache_data(show_spinner=False, max_entries=4)
+@remembered(4)
 def _labels(digest: str, method: str, count: int | None, _found: Statistics) -> dict[str, np.ndarray]:
     return statistics.clusterings(_found, method, count)
 
@@ -395,7 +375,7 @@ def clusterings(found: Statistics, method: str, count: int | None) -> dict[str, 
     return _labels(found.sha256, method, count, found)
 
 
-@st.cache_data(show_spinner=False, max_entries=4)
+@remembered(4)
 def _packed(digest: str, _found: Statistics) -> bytes:
     return sealed.packed(_found.arrays, _found.card)
 
@@ -430,7 +410,7 @@ def pair(text: Text, found: Statistics) -> tuple[Block, Block]:
     return by_name[first], by_name[second]
 
 
-@st.cache_data(show_spinner=False, max_entries=20)
+@remembered(20)
 def _across(digest: str, a: str, b: str, _found: Statistics) -> CrossCorrelation:
     return correlations.from_cross_moments(_found.across(a, b))
 

@@ -18,7 +18,8 @@ door.SWEEP = 0.3
 
 
 async def observed(request: Request) -> JSONResponse:
-    """Sessions that are known, files that are held, runs of the owner so far, whether it is at work, and how many wait."""
+    """Sessions that are known, files that are held, runs of the owner so far, whether it is at work, how many wait, and how much is remembered."""
+    from inception_viz import memory
     from pages.shell import results
 
     owner = results.engine("cpu")
@@ -29,6 +30,7 @@ async def observed(request: Request) -> JSONResponse:
             "runs": owner.runs,
             "busy": bool(owner._running),
             "waiting": len(owner._queue),
+            "remembered": sum(map(len, memory._memories)),
         }
     )
 
