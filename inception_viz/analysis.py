@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as changed
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -18,7 +19,7 @@ from inception_viz.activations import Capture, Target, capture
 from inception_viz.architecture import Architecture, Block, describe
 from inception_viz.attributions import Attribution, from_capture
 from inception_viz.clusters import DEFAULT, Clusters, find
-from inception_viz.correlations import Correlation, correlate
+from inception_viz.correlations import PLAIN, Correlation, measure
 from inception_viz.images import Picture
 from inception_viz.models import Model
 from inception_viz.text import LANGUAGES
@@ -62,6 +63,8 @@ class ModelFacts:
 class BlockAnalysis:
     """One block: activation and gradient `(C, H, W)` float32, the correlation of its channels, and what each gives to the target.
 
+    `transform`, one of `correlations.TRANSFORMS`, is done to the activations before they are correlated.
+
     The correlation is computed when it is asked for: those of all blocks would be three quarters of an analysis' memory, and who looks at one
     block does not pay for nine. The last few are remembered.
     """
@@ -70,6 +73,7 @@ class BlockAnalysis:
     activation: np.ndarray
     gradient: np.ndarray
     attribution: Attribution
+    transform: str = PLAIN
 
     @property
     def correlation(self) -> Correlation:
@@ -84,7 +88,7 @@ _lock = Lock()
 def _correlation(block: BlockAnalysis) -> Correlation:
     with _lock:
         found = _newest.pop(block, None)
-    found = found or correlate(torch.from_numpy(np.array(block.activation)))
+    found = found or measure("spatial", block.transform)(torch.from_numpy(np.array(block.activation)))
     with _lock:
         _newest[block] = found
         while len(_newest) > REMEMBERED:
@@ -203,6 +207,11 @@ def _analysis(model: Model, looked: Look, taken: Capture, number: int) -> Analys
     )
 
 
+def transformed(analysis: Analysis, transform: str) -> Analysis:
+    """The same analysis, its channels correlated after one of `correlations.TRANSFORMS` of their activations."""
+    return changed(analysis, blocks={name: changed(block, transform=transform) for name, block in analysis.blocks.items()})
+
+
 def clustered(analysis: Analysis, method: str = DEFAULT, count: int | None = None) -> Iterator[tuple[str, Clusters]]:
     """The clusters of every block, block by block."""
     for name, block in analysis.blocks.items():
@@ -232,6 +241,7 @@ def summary(analysis: Analysis, clusters: Mapping[str, Clusters], language: str 
             ],
             "clusters": {
                 "definition": found.definition,
+                "transform": block.transform,
                 "method": found.method,
                 "criterion": found.criterion,
                 "silhouette": _number(found.score),
@@ -287,16 +297,17 @@ def write(
     folder: Path,
     evidence: Mapping[str, dict] | None = None,
     more: Mapping[str, object] | None = None,
+    more_arrays: Mapping[str, np.ndarray] | None = None,
 ) -> dict:
     """Write `analysis.json` and `arrays.npz` into `folder`; returns what the JSON holds.
 
-    `evidence` is what else is known, by block; `more` what is known of the whole.
+    `evidence` is what else is known, by block; `more` what is known of the whole; `more_arrays` are written beside the others.
     """
     told = summary(analysis, clusters) | dict(more or {})
     for block in told["blocks"]:
         block |= {"evidence": evidence[block["name"]]} if evidence else {}
     packed = io.BytesIO()
-    np.savez_compressed(packed, allow_pickle=False, **arrays(analysis))
+    np.savez_compressed(packed, allow_pickle=False, **arrays(analysis), **(more_arrays or {}))
     folder.mkdir(parents=True, exist_ok=True)
     replace(folder / "analysis.json", json.dumps(told, ensure_ascii=False, indent=1, allow_nan=False).encode())
     replace(folder / "arrays.npz", packed.getvalue())

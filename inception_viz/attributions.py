@@ -21,11 +21,11 @@ import captum.metrics
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional
 
 from inception_viz.activations import Capture, Target, Tick, capture, check_target, no_tick
 from inception_viz.architecture import Block, describe, traced
 from inception_viz.errors import UnknownChoice
+from inception_viz.grids import enlarged, grid
 from inception_viz.models import Model, at_once, once_per_model
 from inception_viz.nulls import LEVEL
 from inception_viz.text import message
@@ -257,7 +257,8 @@ def _occlusion(model: Model, target: Target, inputs: Tensor, tick: Tick) -> Tens
 def _pixel_grad_cam(model: Model, target: Target, inputs: Tensor, tick: Tick) -> Tensor:
     layer = _layer(model, describe(model).blocks[-1].name)
     given = captum.attr.LayerGradCam(_forward(model, target, tick), layer).attribute(inputs, relu_attributions=True)
-    return functional.interpolate(given, size=inputs.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
+    cells = grid(describe(model).blocks[-1], inputs.shape[-1])
+    return torch.from_numpy(enlarged(given[0, 0].detach().float().cpu().numpy(), inputs.shape[-1], cells))
 
 
 @dataclass(frozen=True)

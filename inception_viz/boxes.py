@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from inception_viz.errors import VisitorError
+from inception_viz.grids import Grid
 from inception_viz.models import Preprocessing
 from inception_viz.text import message
 
@@ -94,39 +95,6 @@ class Box:
     def scaled(self, across: float, down: float) -> "Box":
         """The same place on a picture `across` times as wide and `down` times as high."""
         return Box(self.left * across, self.top * down, self.right * across, self.bottom * down)
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Where the cells of a map lie on what a network sees: the middle of the first, in pixels from the edge, and the step to the next, both ways alike."""
-
-    first: float
-    step: float
-
-    def at(self, cell: int) -> float:
-        """The middle of a cell, in pixels."""
-        return self.first + self.step * cell
-
-    def on(self, side: int, of: int) -> "Grid":
-        """The same cells on a picture of `side` pixels instead of `of`."""
-        return Grid(self.first * side / of, self.step * side / of)
-
-
-def tiles(cells: int, side: int) -> Grid:
-    """Cells that divide a picture of `side` pixels evenly."""
-    return Grid(side / cells / 2, side / cells)
-
-
-def _weights(cells: int, side: int, grid: Grid) -> np.ndarray:
-    """How much each cell counts at each pixel of a side, `(side, cells)`: bilinear, beyond the outermost middles their value."""
-    place = np.clip((np.arange(side) + 0.5 - grid.first) / grid.step, 0, cells - 1)
-    return np.clip(1 - np.abs(place[:, None] - np.arange(cells)), 0, None).astype(np.float32)
-
-
-def enlarged(values: np.ndarray, side: int, grid: Grid) -> np.ndarray:
-    """A map `(H, W)` stretched bilinearly to `(side, side)` float32; a cell's value stands at its middle in `grid`."""
-    rows, columns = (_weights(cells, side, grid) for cells in values.shape)
-    return rows @ np.asarray(values, np.float32) @ columns.T
 
 
 def summit(values: np.ndarray, grid: Grid) -> tuple[float, float] | None:

@@ -229,6 +229,14 @@ def mean_r(correlation: Correlation, clusters: Clusters) -> np.ndarray:
     return means
 
 
+def inside(correlation: Correlation, clusters: Clusters) -> np.ndarray:
+    """Similarity of every pair of channels of one cluster: `(pairs,)`; pairs with a constant channel are left out."""
+    upper = np.triu_indices(len(clusters.labels), 1)
+    same = (clusters.labels[upper[0]] == clusters.labels[upper[1]]) & (clusters.labels[upper[0]] >= 0)
+    r = correlation.r[upper[0][same], upper[1][same]]
+    return r[~np.isnan(r)]
+
+
 def branch_table(clusters: Clusters, block: Block) -> np.ndarray:
     """Channels by cluster and branch, `(count, branches)` int."""
     table = np.zeros((clusters.count, len(block.branches)), dtype=int)

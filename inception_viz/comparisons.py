@@ -4,6 +4,7 @@ Channel j of one network is another unit than channel j of another: numbers chan
 the same units. What any two networks share is the picture: `places` asks whether both find the same places of it alike.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -159,3 +160,62 @@ def places(a: np.ndarray, b: np.ndarray) -> Against:
             order = torch.roll(grid, (dy, dx), (0, 1)).flatten()
             drawn.append(float(_unbiased(one, other[order][:, order]) / scale) if scale else float("nan"))
     return _against(drawn[0], np.array(drawn[1:]))
+
+
+def paired(a: Analysis, b: Analysis) -> list[tuple[str, str]]:
+    """Blocks to hold against each other: of one name in one architecture, else each block of `a` with the one as deep in `b`."""
+    ours, theirs = list(a.blocks), list(b.blocks)
+    if a.model.architecture == b.model.architecture:
+        return [(name, name) for name in ours if name in b.blocks]
+    last = max(1, len(ours) - 1)
+    return [(name, theirs[round(i * (len(theirs) - 1) / last)]) for i, name in enumerate(ours)]
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _agreement(found: Against) -> dict[str, float | int | None]:
+    return {"value": _number(found.value), "p": _number(found.p), "draws": found.draws}
+
+
+def _block(a: Analysis, b: Analysis, names: tuple[str, str], clusters: tuple[Clusters, Clusters]) -> dict[str, object]:
+    one, other = a.blocks[names[0]], b.blocks[names[1]]
+    sides = []
+    for block, own in zip((one, other), clusters, strict=True):
+        strong = strength(block.correlation)
+        sides.append({
+            "block": block.block.name, "mean_abs_r": _number(strong.mean), "strong_pairs": _number(strong.strong), "pairs": strong.pairs, "n": strong.n,
+            "clusters": own.count, "attribution": block.attribution.by_cluster(own.labels).tolist(),
+            "attribution_by_branch": block.attribution.by_branch(block.block).tolist(),
+        })  # fmt: skip
+    told: dict[str, object] = {"a": sides[0], "b": sides[1], "gap_of_distributions": _number(apart(one.correlation, other.correlation))}
+    if same_units(a.model, b.model):
+        told["agreement_of_pairs"] = _agreement(of_pairs(one.correlation, other.correlation))
+        told["agreement_of_clusters"] = _agreement(of_clusters(*clusters))
+        told["matched_clusters"] = [{"a": i, "b": j, "jaccard": share} for i, j, share in matched(*clusters)]
+        told["attribution_b_by_clusters_of_a"] = other.attribution.by_cluster(clusters[0].labels).tolist()
+    if same_picture(a, b):
+        told["same_places"] = _agreement(places(one.activation, other.activation))
+    return told
+
+
+def summary(a: Analysis, b: Analysis, clusters: tuple[Mapping[str, Clusters], Mapping[str, Clusters]]) -> dict[str, object]:
+    """Both sides and their blocks beside each other, as plain numbers: what two sides do not share is not compared, and so is not there."""
+    names = paired(a, b)
+    return {
+        "a": _side(a),
+        "b": _side(b),
+        "same_channels": same_units(a.model, b.model),
+        "same_picture": same_picture(a, b),
+        "blocks": [_block(a, b, pair, (clusters[0][pair[0]], clusters[1][pair[1]])) for pair in names],
+    }
+
+
+def _side(one: Analysis) -> dict[str, object]:
+    target = one.target
+    against = 0.0 if target.against is None else float(one.logits[target.against])
+    return {
+        "picture": vars(one.picture).copy(), "model": one.model.architecture, "weights": one.model.weights, "weights_sha256": one.model.weights_sha256,
+        "target": target.index, "target_name": one.class_names["en"][target.index], "target_logits": float(one.logits[target.index]) - against,
+    }  # fmt: skip

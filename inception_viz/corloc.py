@@ -22,8 +22,9 @@ from inception_viz.boxes import Case
 from inception_viz.corpus import Corpus
 from inception_viz.correlations import correlate
 from inception_viz.errors import VisitorError
+from inception_viz.grids import enlarged, grid
 from inception_viz.images import MAX_BYTES, Picture, PictureError
-from inception_viz.localisation import CAM, CLUSTER, GRAD_CAM, Head, best_cluster, class_map, given_map, grad_map, grid, head
+from inception_viz.localisation import CAM, CLUSTER, GRAD_CAM, Head, best_cluster, class_map, given_map, grad_map, head
 from inception_viz.models import ASSETS, Model, at_once
 from inception_viz.nulls import adjusted
 from inception_viz.text import message
@@ -177,7 +178,7 @@ def score(
             for i, number in enumerate(some):
                 case, (width, height) = pictures.cases[number], pictures.sizes[number]
                 for variant, values in _values(taken, own, wanted, i).items():
-                    large = boxes.enlarged(values, preprocessing.crop, cells[variant])
+                    large = enlarged(values, preprocessing.crop, cells[variant])
                     point = boxes.summit(values, cells[variant])
                     hits[variant][number] = case.hit(point and boxes.point_on_picture(point, preprocessing, width, height))
                     for column, threshold in enumerate(thresholds):

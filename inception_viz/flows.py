@@ -401,6 +401,13 @@ def node_maps(flows: Flows, node: str, measure: str, most: int) -> list[tuple[in
     return found
 
 
+def place(flows: Flows, node: str) -> Block:
+    """The block on whose positions the maps of a node of the graph lie."""
+    if node == LOGIT:
+        return flows.stations[-1].block
+    return next(s.block for s in flows.stations if s.block.name == node.rsplit("/", 1)[0])
+
+
 def _strongest(values: np.ndarray, most: int) -> list[int]:
     order = np.argsort(-np.abs(values), kind="stable")[:most]
     return [int(i) for i in order if values[i]]

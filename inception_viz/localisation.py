@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from inception_viz import boxes
+from inception_viz import boxes, grids
 from inception_viz.activations import Target
-from inception_viz.architecture import Block, describe
-from inception_viz.boxes import Box, Grid
+from inception_viz.architecture import describe
+from inception_viz.boxes import Box
+from inception_viz.grids import Grid
 from inception_viz.models import Model, Preprocessing
 from inception_viz.text import message
 
@@ -90,20 +91,9 @@ class Place:
     point: tuple[float, float] | None
 
 
-def grid(block: Block, side: int) -> Grid:
-    """Where a block's cells lie on a picture of `side` pixels: in the middles of their receptive fields; evenly, where those are unknown.
-
-    Strides without as much padding move them: a cell of GoogLeNet's last block lies 6.5 pixels further down and right than a tile of 32 would.
-    """
-    fields = [branch.field for branch in block.branches if branch.field]
-    if not fields:
-        return boxes.tiles(block.width, side)
-    return Grid(float(np.mean([field.centre(0, 0) for field in fields])), float(fields[0].across))
-
-
 def place(values: np.ndarray, cells: Grid, threshold: float, preprocessing: Preprocessing, width: int, height: int) -> Place:
     """Box and summit of a map `(H, W)` over what a network sees of a picture of `width` x `height` pixels; `cells` says where its cells lie."""
-    found = boxes.largest(boxes.enlarged(values, preprocessing.crop, cells), threshold)
+    found = boxes.largest(grids.enlarged(values, preprocessing.crop, cells), threshold)
     point = boxes.summit(values, cells)
     return Place(
         found and boxes.on_picture(found, preprocessing, width, height),

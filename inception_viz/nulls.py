@@ -22,6 +22,7 @@ from inception_viz.text import message
 
 LEVEL = 0.05
 DRAWS = 39  # the fewest that allow p = 0.05 on two sides
+RAREST = 12  # pairs that are told one by one
 ROWS = 32  # channels that are shifted against all others at a time, for memory
 BINS = 1 << 14  # of r over its root mean square
 SHIFT, UNTRAINED, PICTURES = "shift", "untrained", "pictures"
@@ -185,10 +186,43 @@ class AgainstChance:
     level: float
 
 
+@dataclass(frozen=True, eq=False)
+class PairTests:
+    """Every pair of a block against chance: `p` and `q`, adjusted over all pairs (Benjamini-Hochberg), `(C, C)` float32, symmetric.
+
+    nan on the diagonal and for constant channels.
+    """
+
+    p: np.ndarray
+    q: np.ndarray
+
+    def against_chance(self, level: float = LEVEL) -> AgainstChance:
+        """The shares of pairs whose p, plain and adjusted, is at most `level`; nan where there are no live pairs."""
+        p, q = (values[np.triu_indices(len(values), 1)] for values in (self.p, self.q))
+        known = ~np.isnan(p)
+        if not known.any():
+            return AgainstChance(float("nan"), float("nan"), 0, level)
+        return AgainstChance(float((p[known] <= level).mean()), float((q[known] <= level).mean()), int(known.sum()), level)
+
+
+def pair_tests(p: np.ndarray) -> PairTests:
+    """p `(C, C)` of all pairs with what is left of each after Benjamini-Hochberg over all of them."""
+    upper = np.triu_indices(len(p), 1)
+    pairs, q = p[upper].astype(np.float32), np.full(p.shape, np.nan, np.float32)
+    q[upper] = q.T[upper] = adjusted(pairs)
+    symmetric = np.full(p.shape, np.nan, np.float32)
+    symmetric[upper] = symmetric.T[upper] = pairs
+    return PairTests(symmetric, q)
+
+
 def against_chance(p: np.ndarray, level: float = LEVEL) -> AgainstChance:
     """The shares of pairs whose p `(C, C)`, plain and adjusted, is at most `level`; nan where there are no live pairs."""
-    values = p[np.triu_indices(len(p), 1)]
-    values = values[~np.isnan(values)]
-    if not len(values):
-        return AgainstChance(float("nan"), float("nan"), 0, level)
-    return AgainstChance(float((values <= level).mean()), float((adjusted(values) <= level).mean()), len(values), level)
+    return pair_tests(p).against_chance(level)
+
+
+def rarest(tests: PairTests, similar: Correlation, most: int = RAREST) -> list[tuple[int, int]]:
+    """The pairs of channels farthest from chance: least p first, of equal ones those with the largest |r|."""
+    rows, columns = np.triu_indices(len(tests.p), 1)
+    p, r = tests.p[rows, columns], np.abs(similar.r[rows, columns])
+    order = np.lexsort((-r, p))[: min(most, int((~np.isnan(p)).sum()))]  # nan sorts last
+    return [(int(rows[i]), int(columns[i])) for i in order]

@@ -25,6 +25,7 @@ from inception_viz.evidence import Evidence
 from inception_viz.figures import Figure, attributions, clusters, colours, correlations, flows, knockouts, pictures
 from inception_viz.figures import validation as tested
 from inception_viz.flows import Flows, graph
+from inception_viz.grids import grid
 from inception_viz.nulls import AgainstChance
 from inception_viz.text import LANGUAGES, Text
 from inception_viz.validation import ClusterTests
@@ -49,7 +50,7 @@ def _figures(analysis: Analysis, block: BlockAnalysis, found: Clusters, text: Te
     names = [text("cluster {n}", n=k + 1) for k in range(found.count)]
     maps = [cluster_map(block.activation, found.members(k)) for k in range(min(found.count, MOST_MAPS))]
     if maps:
-        yield "cluster-maps", clusters.maps(analysis.view, maps, names[: len(maps)], text)
+        yield "cluster-maps", clusters.maps(analysis.view, maps, grid(block.block, len(analysis.view)), names[: len(maps)], text)
     yield "attributions", attributions.bars(given.by_cluster(found.labels), names, block.block.name, text)
     branches = [b.name for b in block.block.branches]
     fills = [colours.branch(b) for b in branches]
@@ -277,7 +278,8 @@ def _drawn(report: Report, name: str) -> _Drawn:
     block, found, view = report.analysis.blocks[name], report.clusters[name], report.analysis.view
     maps = [cluster_map(block.activation, found.members(k)) for k in range(min(found.count, MOST_MAPS))]
     return _Drawn(
-        _base64(pictures.matrix(block.correlation.r, order(block.correlation))), tuple(_base64(pictures.overlay(view, m)) for m in maps)
+        _base64(pictures.matrix(block.correlation.r, order(block.correlation))),
+        tuple(_base64(pictures.overlay(view, one, grid(block.block, len(view)))) for one in maps),
     )
 
 

@@ -5,6 +5,7 @@ import streamlit as st
 
 from inception_viz import activations as library
 from inception_viz.figures import activations as drawing
+from inception_viz.grids import grid
 from pages.shell import controls, features, frame, results
 
 text = frame.open_page("activations")
@@ -32,7 +33,9 @@ st.subheader(text("One channel over the picture"), anchor=False)
 channel = controls.choice("channel", text("Channel"), {int(c): text("channel {n}", n=int(c)) for c in channels})
 left, right = st.columns([2, 1])
 with left:
-    frame.show(drawing.overlay(analysis.view, block.activation[channel], "", text), f"channel-{channel}")
+    frame.show(
+        drawing.overlay(analysis.view, block.activation[channel], grid(block.block, len(analysis.view)), "", text), f"channel-{channel}"
+    )
 with right:
     st.metric(text("Mean activation (n = {n} positions)", n=block.correlation.n), text.isolated(f"{block.activation[channel].mean():.3g}"))
     st.metric(text("Highest activation"), text.isolated(f"{block.activation[channel].max():.3g}"))

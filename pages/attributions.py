@@ -6,6 +6,7 @@ from inception_viz import attributions as library
 from inception_viz.figures import activations as maps
 from inception_viz.figures import attributions as drawing
 from inception_viz.figures import colours
+from inception_viz.grids import grid, tiles
 from pages.shell import believed, controls, frame, results, told
 
 text = frame.open_page("attributions")
@@ -20,6 +21,7 @@ with left:
 with right:
     method = controls.choice("attribution", text("Method"), {m: text(m) for m in library.METHODS})
 st.caption(text(library.METHODS[method].explained))
+marks = st.container()
 block = analysis.blocks[name]
 found = results.clustered(
     text, analysis.without_target, name, block.correlation, *controls.method_and_count(text, int((~block.correlation.constant).sum()))
@@ -40,7 +42,7 @@ with right:
     )
 
 st.subheader(text("Is it to be believed?"), anchor=False)
-believed.block(text, analysis, name, found.labels, method)
+believed.block(text, analysis, name, found.labels, method, marks)
 
 st.subheader(text("Which places of the picture"), anchor=False)
 left, right = st.columns(2)
@@ -51,7 +53,14 @@ with left:
         chosen = controls.choice("cluster", text("Cluster"), {k: text("cluster {n}", n=k + 1) for k in range(found.count)})
         where = library.cluster_map(given.maps, found.members(chosen))
         frame.show(
-            maps.overlay(analysis.view, where, text("What cluster {n} gives, by place", n=chosen + 1), text, signed=True),
+            maps.overlay(
+                analysis.view,
+                where,
+                grid(block.block, len(analysis.view)),
+                text("What cluster {n} gives, by place", n=chosen + 1),
+                text,
+                signed=True,
+            ),
             "attributions-cluster",
         )
 with right:
@@ -62,8 +71,9 @@ with right:
         help=text("Made for the whole network, not for the block."),
     )
     entry = library.PIXEL_METHODS[pixels]
+    seen = results.pixel_map(text, analysis, pixels)
     frame.show(
-        maps.overlay(analysis.view, results.pixel_map(text, analysis, pixels), text(pixels), text, signed=entry.signed),
+        maps.overlay(analysis.view, seen, tiles(len(seen), len(analysis.view)), text(pixels), text, signed=entry.signed),
         "attributions-pixels",
     )
     st.caption(text(entry.explained))

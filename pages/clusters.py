@@ -5,6 +5,7 @@ import streamlit as st
 from inception_viz import clusters as library
 from inception_viz.attributions import cluster_map
 from inception_viz.figures import clusters as drawing
+from inception_viz.grids import grid
 from pages.shell import controls, doubts, evidence, examples, features, frame, results, session, told
 
 text = frame.open_page("clusters")
@@ -26,16 +27,17 @@ with right:
     st.subheader(text("Over the picture"), anchor=False)
     maps = [cluster_map(block.activation, found.members(k)) for k in range(min(found.count, 8))]
     titles = [text("cluster {n}", n=k + 1) for k in range(len(maps))]
-    frame.show(drawing.maps(analysis.view, maps, titles, text), f"clusters-maps-{name}")
+    frame.show(drawing.maps(analysis.view, maps, grid(block.block, len(analysis.view)), titles, text), f"clusters-maps-{name}")
 
 st.subheader(text("Is it real?"), anchor=False)
 asked = controls.one_of(
     "doubt", text("What to doubt"), {doubts.NOTHING: text("nothing yet")} | {k: text(d.question) for k, d in doubts.DOUBTS.items()}
 )
-doubts.draw(text, asked, subject, found, similar)
+verdicts = doubts.draw(text, asked, subject, found, similar)
 
 st.subheader(text("One cluster"), anchor=False)
 chosen = controls.choice("cluster", text("Cluster"), {k: text("cluster {n}", n=k + 1) for k in range(found.count)})
+doubts.tell(verdicts, chosen)
 told.cluster_members(text, block, found, similar, chosen)
 features.expander(text, analysis, name, found.members(chosen))
 

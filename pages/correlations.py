@@ -5,7 +5,7 @@ import streamlit as st
 from inception_viz import correlations as library
 from inception_viz import nulls
 from inception_viz.figures import correlations as drawing
-from pages.shell import controls, evidence, frame, results, told
+from pages.shell import controls, doubts, evidence, frame, results, told
 
 text = frame.open_page("correlations")
 controls.training(text)
@@ -48,6 +48,9 @@ with left:
     )
 with right:
     if tested:
-        told.against_chance(text, evidence.against_chance(text, subject, similar, null), similar, null, evidence.by_shifts(subject, kind))
+        tests = evidence.pair_tests(text, subject, similar, null)
+        told.against_chance(text, tests.against_chance(), similar, null, evidence.by_shifts(subject, kind))
     else:
         told.untested(text, similar, null)
+if tested:
+    doubts.pair_by_pair(text, tests, similar, block, order)

@@ -22,7 +22,7 @@ similar = analysis.blocks[name].correlation
 found = results.clustered(text, analysis.without_target, name, similar, *controls.method_and_count(text, int((~similar.constant).sum())))
 outcome = evidence.knocked_out(text, analysis, name, found, baseline, draws)
 
-told.knockout_facts(text, analysis, outcome, evidence.pictures(text))
+told.knockout_facts(text, analysis, outcome, baseline, evidence.several())
 out, alone = st.columns(2)
 with out:
     st.subheader(text("Cluster out: is it needed?"), anchor=False)
@@ -36,5 +36,6 @@ told.knockout_table(text, outcome)
 
 st.subheader(text("Two clusters at once"), anchor=False)
 if controls.switch("pairs", text("Take out every pair of clusters (slow)")):
-    frame.show(drawing.pairs(evidence.interactions(text, analysis, name, found, baseline), text), f"knockouts-pairs-{name}")
-    told.pairs(text)
+    joint = evidence.interactions(text, analysis, name, found, baseline)
+    frame.show(drawing.pairs(joint, text), f"knockouts-pairs-{name}")
+    told.pairs(text, joint)

@@ -15,9 +15,8 @@ from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.nn import functional
 
-from inception_viz import attributions, models
+from inception_viz import attributions, grids, models
 from inception_viz.activations import NoSuchClass, Target, capture
 from inception_viz.architecture import describe
 from inception_viz.engine.local import Progress
@@ -306,9 +305,10 @@ def test_pixel_grad_cam_is_what_speaks_for_the_target_in_the_last_block(googlene
     """What speaks against it is left out: one of two opposite targets has some."""
     taken = capture(googlenet, googlenet.input(chelsea), target)
     summed = (taken.gradients["5b"].mean((2, 3), keepdim=True) * taken.activations["5b"]).sum(1, keepdim=True).relu()
-    expected = functional.interpolate(summed, size=(64, 64), mode="bilinear", align_corners=False)[0, 0]
+    cells = grids.grid(describe(googlenet).block("5b"), 64)
+    expected = grids.enlarged(summed[0, 0].numpy(), 64, cells)
     found = attributions.attribute_pixels(googlenet, googlenet.input(chelsea), target, "grad-cam")
-    assert found == pytest.approx(expected.numpy(), abs=1e-6)
+    assert found == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("method", attributions.PIXEL_METHODS)

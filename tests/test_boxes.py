@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 from scipy import ndimage
 from skimage.measure import label, regionprops
 
-from inception_viz import boxes
-from inception_viz.boxes import BadRow, BadTable, Box, Case, Grid, UnknownClass
+from inception_viz import boxes, grids
+from inception_viz.boxes import BadRow, BadTable, Box, Case, UnknownClass
+from inception_viz.grids import Grid
 from inception_viz.models import Preprocessing
 
 CLASSES = {"n01443537": 0, "goldfish": 0, "cat": 1}
@@ -58,7 +58,7 @@ def test_the_largest_part_is_that_of_another_implementation(seed: int, threshold
 def test_a_map_that_is_nowhere_above_zero_has_no_box_and_no_summit() -> None:
     for values in (np.zeros((4, 4)), -np.ones((4, 4))):
         assert boxes.largest(values, 0.5) is None
-        assert boxes.summit(values, boxes.tiles(4, 32)) is None
+        assert boxes.summit(values, grids.tiles(4, 32)) is None
 
 
 @settings(max_examples=40, deadline=None)
@@ -67,19 +67,10 @@ def test_the_summit_is_the_highest_place_of_the_stretched_map(seed: int, cells: 
     values, grid = np.random.default_rng(seed).random((cells, cells)), Grid(first, step)
     point = boxes.summit(values, grid)
     assert point is not None
-    large = boxes.enlarged(values, 120, grid)
+    large = grids.enlarged(values, 120, grid)
     assert large[int(point[1]), int(point[0])] >= large.max() - np.ptp(values) / step  # half a pixel away both ways at most
     assert large.max() <= values.max() + 1e-6
     assert values[round((point[1] - first) / step), round((point[0] - first) / step)] == values.max()
-
-
-@given(st.integers(0, 10_000), st.floats(-4, 20), st.floats(4, 12))
-def test_stretching_is_numpys_interpolation_row_by_row_and_column_by_column(seed: int, first: float, step: float) -> None:
-    values, grid = np.random.default_rng(seed).random((3, 5)), Grid(first, step)
-    pixels = np.arange(40) + 0.5
-    rows = np.stack([np.interp(pixels, first + step * np.arange(5), row) for row in values])
-    slow = np.stack([np.interp(pixels, first + step * np.arange(3), column) for column in rows.T], 1)
-    np.testing.assert_allclose(boxes.enlarged(values, 40, grid), slow, atol=1e-5)
 
 
 @settings(max_examples=40, deadline=None)
@@ -106,12 +97,6 @@ def test_the_whole_crop_is_the_square_that_is_seen() -> None:
     preparation = Preprocessing(256, 224)
     assert boxes.on_picture(Box(0, 0, 224, 224), preparation, 640, 480) == boxes.seen_box(preparation, 640, 480) == Box(110, 30, 530, 450)
     assert boxes.point_on_picture((112, 56), preparation, 640, 480) == (320, 135)
-
-
-def test_even_tiles_are_stretched_as_pillow_does() -> None:
-    values = np.random.default_rng(0).random((4, 4)).astype(np.float32)
-    theirs = np.asarray(Image.fromarray(values).resize((32, 32), Image.Resampling.BILINEAR))
-    np.testing.assert_allclose(boxes.enlarged(values, 32, boxes.tiles(4, 32)), theirs, atol=1e-6)
 
 
 def test_random_boxes_lie_on_the_picture_and_have_the_mean_size_that_is_known() -> None:

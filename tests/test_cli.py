@@ -39,6 +39,28 @@ def test_analyze_writes_its_folder(photo: Path, tmp_path: Path, capsys: pytest.C
     assert Text("ar")("given to the target (logits)") in page
 
 
+def test_compare_prints_both_sides(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = [
+        "--weights",
+        "random",
+        "--device",
+        "cpu",
+        "--target",
+        "3",
+        "--other-target",
+        "4",
+        "--method",
+        "average linkage",
+        "--clusters",
+        "2",
+    ]
+    assert cli.main(["compare", str(photo), *options]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["a"]["target"], told["b"]["target"]) == (3, 4)
+    assert told["same_channels"]
+    assert told["same_picture"]
+
+
 def test_analyze_explains_the_class_that_was_asked_for(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--weights", "random", "--device", "cpu", "--target", "7", "--against", "3", "--clusters", "4", "--flows", "--json"]
     assert cli.main(["analyze", str(photo), "--out", str(tmp_path), *options]) == 0

@@ -203,6 +203,16 @@ def test_mean_r_leaves_out_channels_that_are_constant_here() -> None:
     assert np.isnan(means[1])
 
 
+def test_pairs_inside_are_those_of_one_cluster() -> None:
+    similar = pearson(torch.from_numpy(np.random.default_rng(5).normal(size=(7, 30))))
+    r = similar.r.copy()
+    r[6], r[:, 6] = np.nan, np.nan
+    labels = np.array([0, 1, 0, -1, 0, 1, 1])
+    found = clusters.Clusters(labels, "spatial", "louvain", "chosen", 0.0)
+    pairs = [r[i, j] for i in range(7) for j in range(i + 1, 7) if labels[i] == labels[j] >= 0 and 6 not in (i, j)]
+    assert clusters.inside(Correlation(r, np.isnan(r).all(0), 30), found).tolist() == pairs
+
+
 def test_agreement_is_over_channels_that_both_label() -> None:
     a, b = np.array([0, 0, 1, 1, -1, 2]), np.array([5, 5, 3, 3, 4, -1])
     assert clusters.agreement(a, b) == 1

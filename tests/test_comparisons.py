@@ -1,6 +1,7 @@
 """Two sides: what is the same agrees fully, what is unrelated does not, and only channels that are the same are matched."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 
 from inception_viz import comparisons, models
-from inception_viz.analysis import ModelFacts, analyze
+from inception_viz.activations import Target
+from inception_viz.analysis import Analysis, ModelFacts, analyze, clustered
 from inception_viz.clusters import Clusters
 from inception_viz.correlations import correlate
 from inception_viz.figures import comparisons as drawing
@@ -153,6 +155,30 @@ def test_pictures_are_the_same_by_their_bytes(googlenet: Model, chelsea: Picture
     other = dataclasses.replace(one, picture=dataclasses.replace(one.picture, sha256="0" * 64))
     assert comparisons.same_picture(one, one)
     assert not comparisons.same_picture(one, other)
+
+
+def test_the_summary_holds_what_both_sides_share_and_no_more(googlenet: Model, inception_v3: Model, chelsea: Picture) -> None:
+    def ends(found: Analysis) -> Analysis:  # the first block and the last: all that is needed
+        names = [list(found.blocks)[i] for i in (0, -1)]
+        return dataclasses.replace(found, blocks={name: found.blocks[name] for name in names})
+
+    one, other = (ends(analyze(googlenet, chelsea, Target(index))) for index in (3, 4))
+    found = dict(clustered(one, "average linkage", 3))
+    told = comparisons.summary(one, other, (found, found))
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    block = told["blocks"][1]  # type: ignore[index]
+    assert (block["agreement_of_pairs"]["value"], block["agreement_of_clusters"]["value"]) == pytest.approx((1, 1))
+    assert [m["jaccard"] for m in block["matched_clusters"]] == [1, 1, 1]
+    assert block["b"]["attribution"] == block["attribution_b_by_clusters_of_a"] != block["a"]["attribution"]
+    assert (told["a"]["target_logits"], told["b"]["target_logits"]) == pytest.approx(one.logits[[3, 4]].tolist())  # type: ignore[index]
+    apart = ends(analyze(inception_v3, chelsea))
+    theirs = dict(clustered(apart, "average linkage"))
+    told = comparisons.summary(one, apart, (found, theirs))
+    assert not told["same_channels"]
+    names = [(b["a"]["block"], b["b"]["block"]) for b in told["blocks"]]  # type: ignore[attr-defined]
+    assert names == list(zip(one.blocks, apart.blocks, strict=True))
+    assert "agreement_of_pairs" not in told["blocks"][0]  # type: ignore[index]
+    assert "same_places" in told["blocks"][0]  # type: ignore[index]
 
 
 @pytest.mark.parametrize("language", ["en", "ar"])

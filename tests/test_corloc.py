@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inception_viz import boxes, cli, corloc, corpus, labelled, localisation, models
+from inception_viz import boxes, cli, corloc, corpus, grids, labelled, localisation, models
 from inception_viz.activations import Target
 from inception_viz.analysis import analyze
 from inception_viz.boxes import Box, Case
@@ -71,7 +71,7 @@ def test_scores_are_those_of_pictures_looked_at_one_by_one(googlenet: Model, pic
             localisation.given_map(block.activation, block.gradient, np.flatnonzero(labels == best)),
         )
         for variant, values in zip(wanted, maps, strict=True):
-            cells = localisation.grid(alone.blocks[variant.block].block, googlenet.weights.preprocessing.crop)
+            cells = grids.grid(alone.blocks[variant.block].block, googlenet.weights.preprocessing.crop)
             there = localisation.place(values, cells, threshold, googlenet.weights.preprocessing, picture.width, picture.height)
             assert found[variant].overlaps[number, column] == pytest.approx(case.overlap(there.box), abs=0.05)
             assert found[variant].hits[number] == case.hit(there.point)

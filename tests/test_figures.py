@@ -18,6 +18,7 @@ from inception_viz.correlations import correlate, measure, order, pearson
 from inception_viz.figures import activations, attributions, clusters, colours, correlations, panels
 from inception_viz.figures import knockouts as drawn_knockouts
 from inception_viz.figures import validation as drawn_validation
+from inception_viz.grids import Grid, tiles
 from inception_viz.knockouts import Interactions
 from inception_viz.text import LANGUAGES, Text
 from tests.test_validation import block
@@ -103,12 +104,18 @@ def test_bars_of_clusters_and_branches_are_the_sums(text: Text) -> None:
 def test_maps_lie_over_the_whole_picture(text: Text) -> None:
     view = np.zeros((64, 64, 3), np.uint8)
     values = np.random.default_rng(2).normal(size=(4, 4))
-    for figure in (activations.overlay(view, values, "t", text, signed=True), clusters.maps(view, [values], ["a"], text, signed=True)):
-        heat = next(t for t in figure.data if t.type == "heatmap")
-        assert heat.x0 - heat.dx / 2 == -0.5
-        assert heat.x0 + heat.dx * 3.5 == 63.5
-        assert heat.zmax == -heat.zmin == pytest.approx(np.abs(values).max())
-        assert np.asarray(heat.z) == pytest.approx(values, abs=1e-6)
+    for cells, more in ((tiles(4, 64), 0), (Grid(14.5, 16), 1)):
+        drawn = (
+            activations.overlay(view, values, cells, "t", text, signed=True),
+            clusters.maps(view, [values], cells, ["a"], text, signed=True),
+        )
+        for figure in drawn:
+            heat = next(t for t in figure.data if t.type == "heatmap")
+            assert heat.x0 - heat.dx / 2 <= -0.5
+            assert heat.x0 + heat.dx * (3.5 + more) >= 63.5
+            assert (heat.x0 + 0.5 + heat.dx * more, heat.dx) == (cells.first, cells.step)  # the first cell stands where it looks
+            assert heat.zmax == -heat.zmin == pytest.approx(np.abs(values).max())
+            assert np.asarray(heat.z)[more:, more:] == pytest.approx(values, abs=1e-6)
 
 
 @BOTH
@@ -180,8 +187,9 @@ def test_figures_that_plotly_did_not_check_pass_its_check(text: Text) -> None:
     unchecked = [
         correlations.beside({"real": (found, places), "null": (found, places)}, BLOCK, text),
         correlations.whole(found, BLOCK, places, "t", text),
+        correlations.rareness(nulls.rank_p(found.r, found.pairs()), BLOCK, places, text),
         correlations.branches(found, BLOCK, [np.arange(b.stop - b.start) for b in BLOCK.branches], text),
-        clusters.maps(view, [np.ones((4, 4))] * 5, list("abcde"), text),
+        clusters.maps(view, [np.ones((4, 4))] * 5, tiles(4, 64), list("abcde"), text),
     ]
     for figure in unchecked:
         checked = go.Figure(json.loads(figure.to_json()))  # raises where a property is not to be had

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from inception_viz import boxes, localisation, models
+from inception_viz import grids, localisation, models
 from inception_viz.activations import Target, capture
 from inception_viz.analysis import analyze
 from inception_viz.architecture import describe
@@ -84,7 +84,7 @@ def test_a_bright_square_is_found_where_it_is() -> None:
     values = np.zeros((8, 8), np.float32)
     values[2:4, 4:8] = 1
     values[7, 0] = 0.9  # another part, smaller
-    found = localisation.place(values, boxes.tiles(8, 64), 0.5, Preprocessing(80, 64), 200, 100)
+    found = localisation.place(values, grids.tiles(8, 64), 0.5, Preprocessing(80, 64), 200, 100)
     assert found.box is not None
     # the square that is seen is 80 pixels a side, from (60, 10): a cell has 10
     np.testing.assert_allclose([found.box.left, found.box.top, found.box.right, found.box.bottom], [100, 30, 140, 50], atol=1.3)
@@ -93,23 +93,5 @@ def test_a_bright_square_is_found_where_it_is() -> None:
 
 def test_a_lower_threshold_never_has_a_smaller_part_round_the_summit() -> None:
     values = np.exp(-((np.arange(8) - 3) ** 2) / 8)[:, None] * np.exp(-((np.arange(8) - 5) ** 2) / 8)
-    areas = [localisation.place(values, boxes.tiles(8, 64), t, Preprocessing(64, 64), 64, 64).box.area for t in np.linspace(0.05, 0.95, 10)]  # type: ignore[union-attr]
+    areas = [localisation.place(values, grids.tiles(8, 64), t, Preprocessing(64, 64), 64, 64).box.area for t in np.linspace(0.05, 0.95, 10)]  # type: ignore[union-attr]
     assert areas == sorted(areas, reverse=True)
-
-
-def test_cells_lie_where_the_network_looks(googlenet: Model) -> None:
-    """A small light moves the last block's answer most at the cell whose middle, in the grid, lies nearest: measured, not reckoned."""
-    model = looking_at(googlenet, 256)
-    block = describe(model).block("4a")
-    cells = localisation.grid(block, 256)
-    ground = torch.zeros(1, 3, 256, 256)
-    before = capture(model, ground, Target(0), gradients=False).activations["4a"][0]
-    middles = []
-    for pixel in range(112, 144, 4):
-        lit = ground.clone()
-        lit[..., pixel - 1 : pixel + 1, pixel - 1 : pixel + 1] = 1
-        change = (capture(model, lit, Target(0), gradients=False).activations["4a"][0] - before).abs().sum((0, 2)).numpy()
-        middles.append(cells.first + cells.step * (change @ np.arange(len(change))) / change.sum() - pixel)
-    tile = boxes.tiles(16, 256)
-    assert cells.first - tile.first == 6.5
-    assert abs(np.mean(middles)) < 3

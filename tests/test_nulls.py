@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import false_discovery_control
 
 from inception_viz import nulls
 from inception_viz.activations import capture
@@ -146,3 +147,29 @@ def test_adjusted_p_is_benjamini_and_hochbergs(p: list[float]) -> None:
     expected = np.minimum.accumulate((np.array(p)[order] * n / np.arange(1, n + 1))[::-1])[::-1].clip(max=1)
     assert q[:-1][order] == pytest.approx(expected)
     assert np.isnan(q[-1])
+
+
+def test_every_pair_has_its_p_and_what_is_left_after_adjusting_over_all_pairs() -> None:
+    p = nulls.shift_p(torch.from_numpy(smooth(3, 9)))
+    p[2], p[:, 2] = np.nan, np.nan
+    tests = nulls.pair_tests(p)
+    upper = np.triu_indices(9, 1)
+    known = ~np.isnan(p[upper])
+    expected = false_discovery_control(p[upper][known].astype(np.float64))
+    for values, wanted in ((tests.p, p[upper][known]), (tests.q, expected)):
+        np.testing.assert_allclose(values[upper][known], wanted, rtol=1e-6)
+        np.testing.assert_array_equal(values, values.T)
+        assert np.isnan(values[2]).all()
+    assert tests.against_chance() == nulls.against_chance(p)
+
+
+def test_the_rarest_pairs_come_first_and_the_strongest_of_equally_rare_ones() -> None:
+    values = torch.from_numpy(smooth(4, 8))
+    values[5] = 0
+    similar = correlate(values)
+    tests = nulls.pair_tests(np.round(nulls.shift_p(values), 1))
+    pairs = nulls.rarest(tests, similar, 100)
+    assert len(pairs) == 7 * 6 / 2
+    keys = [(tests.p[a, b], -abs(similar.r[a, b])) for a, b in pairs]
+    assert keys == sorted(keys)
+    assert nulls.rarest(tests, similar, 3) == pairs[:3]

@@ -8,12 +8,13 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from inception_viz.cli import analyze, arora, construct, corpus, fetch, graph, lab, localise, models, report
+from inception_viz.cli import analyze, arora, compare, construct, corpus, fetch, graph, lab, localise, models, report
 from inception_viz.errors import VisitorError
 
 BAD_INPUT = 2
 COMMANDS: dict[str, ModuleType] = {
     "analyze": analyze,
+    "compare": compare,
     "arora": arora,
     "graph": graph,
     "models": models,

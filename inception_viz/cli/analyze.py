@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from inception_viz.models import Model
 
 FEWEST, MOST = 20, 999  # random sets: with fewer no p reaches 0.05, and more say little more
+TRANSFORMS = {"log1p": "log(1 + a)", "spearman": "ranks (Spearman)", "without-mean-map": "without the mean map"}
 BASELINES = ("mean", "resample", "zero")
 OTHERS = 5  # samples that join the picture, for a mean or another picture
 
@@ -31,8 +32,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--against", type=int, metavar="CLASS", help="explain the target's logit minus this class's")
     parser.add_argument("--method", default="louvain", help="how clusters are found: 'louvain' (default) or 'average linkage'")
     parser.add_argument("--clusters", type=int, metavar="N", help="clusters a block (default: as the method's own criterion says)")
+    parser.add_argument(
+        "--transform", choices=list(TRANSFORMS), help="done to the activations before they are correlated (default: nothing)"
+    )
     parser.add_argument("--null", metavar="KINDS", help="test clusters against nulls: shift, untrained, or both with a comma between")
     parser.add_argument("--knockouts", type=int, metavar="N", help="take every cluster out, against N matched random sets (20 or more)")
+    parser.add_argument("--pairs", action="store_true", help="with --knockouts: take out every two of the ten largest clusters, too")
+    parser.add_argument("--check", metavar="METHODS", help="try methods of attribution: 'gradient x activation,conductance', for example")
     parser.add_argument("--baseline", default="mean", help="what stands in for channels taken out: mean (default), resample, zero")
     parser.add_argument("--flows", action="store_true", help="how much of each cluster comes from each cluster of the block before")
     parser.add_argument("--language", choices=list(LANGUAGES), default="en", help="language of the figures")
@@ -41,17 +47,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def _doubted(
     arguments: argparse.Namespace, model: "Model", picture: "Picture", result: "Analysis", clusters: dict[str, "Clusters"]
 ) -> dict[str, "Evidence"]:
-    """What was asked for with --null and --knockouts, by block; nothing if neither was."""
+    """What was asked for with --null, --knockouts and --check, by block; nothing if none was."""
     from inception_viz import evidence, images
 
-    if arguments.null is None and arguments.knockouts is None:
+    if arguments.null is None and arguments.knockouts is None and arguments.check is None:
         return {}
-    kinds = [kind for kind in (arguments.null or "").split(",") if kind]
+    kinds, methods = ([name for name in (listed or "").split(",") if name] for listed in (arguments.null, arguments.check))
     evidence.check_kinds(kinds)
+    evidence.check_methods(methods)
     samples = [images.decode(entry.read(), name) for name, entry in images.samples().items()]
     others = [sample for sample in samples if sample.sha256 != picture.sha256][:OTHERS]
     found = {}
-    for name, one in evidence.gather(model, [picture, *others], result, clusters, kinds, arguments.knockouts or 0, arguments.baseline):
+    asked = kinds, arguments.knockouts or 0, arguments.baseline, arguments.pairs, methods
+    for name, one in evidence.gather(model, [picture, *others], result, clusters, *asked):
         found[name] = one
         print(f"{name}: {len(found)} of {len(result.blocks)} blocks tested", file=sys.stderr)
     return found
@@ -66,19 +74,26 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.refuse("--against needs --target")
     if arguments.knockouts is not None and not FEWEST <= arguments.knockouts <= MOST:
         arguments.refuse(f"--knockouts needs {FEWEST} to {MOST} random sets")
+    if arguments.pairs and arguments.knockouts is None:
+        arguments.refuse("--pairs needs --knockouts")
     if arguments.baseline not in BASELINES:
         arguments.refuse(f"--baseline is one of {', '.join(BASELINES)}")
     picture = images.decode(given.read(arguments.picture), arguments.picture.name)
     model = given.model(arguments)
     target = None if arguments.target is None else Target(arguments.target, arguments.against)
     result = analysis.analyze(model, picture, target)
+    if arguments.transform:
+        result = analysis.transformed(result, TRANSFORMS[arguments.transform])
     clusters = dict(analysis.clustered(result, method=arguments.method, count=arguments.clusters))
     labels = {name: found.labels for name, found in clusters.items()}
     followed = flows.follow(model, model.input(picture), labels, result.target) if arguments.flows else None
     doubted = _doubted(arguments, model, picture, result, clusters)
     numbers = {name: evidence.summary(one, arguments.baseline) for name, one in doubted.items()}
     try:
-        told = analysis.write(result, clusters, arguments.out, numbers, {} if followed is None else {"flows": flows.summary(followed)})
+        more = {} if followed is None else {"flows": flows.summary(followed)}
+        told = analysis.write(
+            result, clusters, arguments.out, numbers, more, {k: v for n, one in doubted.items() for k, v in evidence.arrays(one, n).items()}
+        )
         report.write_figures(result, clusters, Text(arguments.language), arguments.out / "figures", doubted)
         if followed is not None:
             report.write_flows(result, followed, Text(arguments.language), arguments.out / "figures")

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from inception_viz.architecture import Block
 from inception_viz.figures import colours, panels, remembered
 from inception_viz.figures.panels import Panel
+from inception_viz.grids import Grid
 from inception_viz.text import Text
 
 COLUMNS = 8
@@ -46,16 +47,10 @@ def tiles(activation: np.ndarray, block: Block, channels: Sequence[int], text: T
 
 
 @remembered
-def overlay(view: np.ndarray, values: np.ndarray, title: str, text: Text, signed: bool = False, height: int = 380) -> go.Figure:
-    """A map `(H, W)` laid over what the network saw, `(S, S, 3)`; its cells are stretched over the picture, not smoothed into it."""
-    step = view.shape[0] / values.shape[0]
-    top = float(np.abs(values).max()) or 1.0
-    heat = {
-        "type": "heatmap", "z": values.astype(np.float32), "x0": step / 2 - 0.5, "dx": step, "y0": step / 2 - 0.5, "dy": step, "opacity": 0.6,
-        "zsmooth": "fast", "colorscale": colours.DIVERGING if signed else colours.SEQUENTIAL, "zmin": -top if signed else 0, "zmax": top,
-        "colorbar": {"thickness": 12}, "hovertemplate": "%{z:.3g}<extra></extra>",
-    }  # fmt: skip
-    x = {"visible": False, "range": [-0.5, view.shape[1] - 0.5]}
-    y = {"visible": False, "range": [view.shape[0] - 0.5, -0.5], "scaleanchor": "x"}
-    shown = Panel([panels.ground(view), heat], "", x, y)
+def overlay(
+    view: np.ndarray, values: np.ndarray, cells: Grid, title: str, text: Text, signed: bool = False, height: int = 380
+) -> go.Figure:
+    """A map `(H, W)` laid over what the network saw, `(S, S, 3)`, its cells where they lie; they are stretched over the picture, not smoothed into it."""
+    (picture, heat), x, y = panels.over(view, values, cells, signed, 0.6)
+    shown = Panel([picture, {**heat, "colorbar": {"thickness": 12}}], "", x, {**y, "scaleanchor": "x"})
     return panels.figure([shown], [1], [1], (0, 0), height, title=title, right_to_left=text.direction == "rtl")

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from inception_viz.architecture import Block
 from inception_viz.figures import colours, panels, remembered
 from inception_viz.figures.panels import Panel
+from inception_viz.grids import Grid
 from inception_viz.text import Text
 
 ACROSS = 4
@@ -37,23 +38,15 @@ def over_branches(table: np.ndarray, block: Block, text: Text) -> go.Figure:
 
 
 @remembered
-def maps(view: np.ndarray, values: Sequence[np.ndarray], names: Sequence[str], text: Text, signed: bool = False) -> go.Figure:
-    """Each map `(H, W)` of `values` over what the network saw, as small pictures under its name; every map has its own scale."""
+def maps(view: np.ndarray, values: Sequence[np.ndarray], cells: Grid, names: Sequence[str], text: Text, signed: bool = False) -> go.Figure:
+    """Each map `(H, W)` of `values` over what the network saw, `cells` where they lie, as small pictures under its name, each with its own scale."""
     across = min(ACROSS, len(values))
     rows = -(-len(values) // across)
     found: list[Panel | None] = []
-    for index, (cells, name) in enumerate(zip(values, names, strict=True), start=1):
-        step = view.shape[0] / cells.shape[0]
-        top = float(np.abs(cells).max()) or 1.0
-        heat = {
-            "type": "heatmap", "z": cells.astype(np.float32), "x0": step / 2 - 0.5, "dx": step, "y0": step / 2 - 0.5, "dy": step, "opacity": 0.62,
-            "zsmooth": "fast", "showscale": False, "colorscale": colours.DIVERGING if signed else colours.SEQUENTIAL,
-            "zmin": -top if signed else 0, "zmax": top, "hovertemplate": "%{z:.3g}<extra></extra>",
-        }  # fmt: skip
-        x = {"visible": False, "range": [-0.5, view.shape[1] - 0.5], "constrain": "domain"}
-        y = {"visible": False, "range": [view.shape[0] - 0.5, -0.5], "scaleanchor": "x" if index == 1 else f"x{index}",
-             "constrain": "domain", "constraintoward": "top"}  # fmt: skip
-        found.append(Panel([panels.ground(view), heat], name, x, y))
+    for index, (one, name) in enumerate(zip(values, names, strict=True), start=1):
+        (picture, heat), x, y = panels.over(view, one, cells, signed, 0.62)
+        anchored = {**y, "scaleanchor": "x" if index == 1 else f"x{index}", "constrain": "domain", "constraintoward": "top"}
+        found.append(Panel([picture, {**heat, "showscale": False}], name, {**x, "constrain": "domain"}, anchored))
     found += [None] * (rows * across - len(found))
     height = 40 + (215 if rows > 1 or across > 2 else 300) * rows
     return panels.figure(found, [1] * across, [1] * rows, (0.02, 0.2 / max(rows, 2)), height, top=36)

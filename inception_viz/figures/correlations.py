@@ -30,6 +30,7 @@ def reduced(r: np.ndarray, cells: int = CELLS) -> tuple[np.ndarray, int]:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32), step
 
 
+RARE = [[0.0, "#67001f"], [0.01, "#b2182b"], [0.05, "#ef8a62"], [0.1, "#fddbc7"], [0.3, "#f7f7f7"], [1.0, "#d9d9d9"]]  # by p
 HIDDEN = {"visible": False, "type": "category"}  # axes that name channels, unseen
 
 
@@ -87,6 +88,22 @@ def beside(shown: Mapping[str, tuple[Correlation, np.ndarray]], block: Block, te
         title, right_to_left = next(iter(shown)), text.direction == "rtl"
         return panels.figure(bands + maps, shares, shares, gaps, 560, title=title, right_to_left=right_to_left, top=36)
     return panels.figure(bands + maps, shares * many, shares, gaps, 470, top=70, legend_y=1.07)
+
+
+@remembered
+def rareness(p: np.ndarray, block: Block, order: np.ndarray, text: Text) -> go.Figure:
+    """p of every pair of channels `(C, C)`, in the given order, with the branch colours along the top and the left; dark is rare by chance."""
+    thin, shown = 0.025, p[np.ix_(order, order)]
+    (cells, step), down = reduced(shown), HIDDEN | {"autorange": "reversed"}
+    names = [str(c) for c in order[::step].astype(np.int32)]
+    heat = {
+        "type": "heatmap", "z": cells.astype(np.float32), "x": names, "y": names, "zmin": 0, "zmax": 1, "colorscale": RARE, "hoverongaps": False,
+        "hovertemplate": text("channels {a} and {b}: p = {p}", a="%{x}", b="%{y}", p="%{z:.3f}") + "<extra></extra>",
+        "colorbar": {"title": {"text": "p"}, "thickness": 12, "tickvals": [0.05, 0.25, 0.5, 0.75, 1]},
+    }  # fmt: skip
+    parts = [None, Panel([_band(block, order, step, "x")], "", HIDDEN, down), Panel([_band(block, order, step, "y")], "", HIDDEN, down),
+             Panel([heat, *_named(block)], "", HIDDEN, down)]  # fmt: skip
+    return panels.figure(parts, [thin, 1 - thin], [thin, 1 - thin], (0.004, 0.004), 430, top=36, legend_y=1.02)
 
 
 @remembered

@@ -12,6 +12,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from inception_viz.figures import colours, pictures
+from inception_viz.grids import Grid, covering
 
 TITLE = 16
 Piece = Mapping[str, Any]
@@ -31,6 +32,21 @@ class Panel:
 def ground(view: np.ndarray) -> Piece:
     """A picture `(S, S, 3)` as a trace. As numbers the browser would paint it pixel by pixel: half a second for eight of them."""
     return {"type": "image", "source": pictures.link(view), "zsmooth": "fast", "hoverinfo": "skip"}
+
+
+def over(view: np.ndarray, values: np.ndarray, cells: Grid, signed: bool, opacity: float) -> tuple[list[Piece], Piece, Piece]:
+    """A map `(H, W)` over what the network saw, `(S, S, 3)`, every cell at its middle in `cells`: the traces, and both axes.
+
+    Between the middles the browser goes from value to value; beyond the outermost ones it keeps theirs.
+    """
+    side, top = len(view), float(np.abs(values).max()) or 1.0
+    shown, where = covering(values.astype(np.float32), side, cells)
+    heat = {
+        "type": "heatmap", "z": shown, "x0": where.first - 0.5, "dx": where.step, "y0": where.first - 0.5, "dy": where.step, "opacity": opacity,
+        "zsmooth": "fast", "colorscale": colours.DIVERGING if signed else colours.SEQUENTIAL, "zmin": -top if signed else 0, "zmax": top,
+        "hovertemplate": "%{z:.3g}<extra></extra>",
+    }  # fmt: skip
+    return [ground(view), heat], {"visible": False, "range": [-0.5, side - 0.5]}, {"visible": False, "range": [side - 0.5, -0.5]}
 
 
 def _spans(shares: Sequence[float], gap: float) -> list[tuple[float, float]]:

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from inception_viz.figures import colours
+from inception_viz.grids import Grid, enlarged
 
 SIDE = 240  # pixels that a matrix is averaged down to; below one pixel a channel nothing more can be seen
 VIRIDIS = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
@@ -64,10 +65,10 @@ def link(view: np.ndarray) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
 
 
-def overlay(view: np.ndarray, values: np.ndarray, side: int = 112) -> bytes:
-    """A map `(H, W)` from zero up, over the picture `(S, S, 3)`, as JPEG of `side` x `side` pixels."""
+def overlay(view: np.ndarray, values: np.ndarray, cells: Grid, side: int = 112) -> bytes:
+    """A map `(H, W)` from zero up, its `cells` where they lie, over the picture `(S, S, 3)`, as JPEG of `side` x `side` pixels."""
     top = float(values.max()) if values.size else 0.0
-    colour = Image.fromarray(painted(values, 0, top or 1, list(VIRIDIS))).resize((side, side), Image.Resampling.BICUBIC)
+    colour = Image.fromarray(painted(enlarged(values, side, cells.on(side, len(view))), 0, top or 1, list(VIRIDIS)))
     ground = Image.fromarray(view).resize((side, side), Image.Resampling.LANCZOS)
     out = io.BytesIO()
     Image.blend(ground, colour, 0.6).save(out, "JPEG", quality=QUALITY)

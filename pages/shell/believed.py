@@ -1,7 +1,10 @@
 """Whether an attribution is to be believed: curves, numbers and a verdict beside it; failing methods are marked, not hidden."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from inception_viz import attributions as library
 from inception_viz.analysis import Analysis
@@ -52,25 +55,42 @@ def _shown(text: Text, method: str, found: Check, pieces: str, name: str) -> Non
         columns[index % 2].metric(label, text.isolated(value), help=meaning)
 
 
-def block(text: Text, analysis: Analysis, name: str, labels: np.ndarray, method: str) -> None:
-    """The check of one method at a block, and of all methods: each on request, for it takes as long as the method many times over."""
+def _mark(text: Text, found: Mapping[str, Check], place: DeltaGenerator) -> None:
+    """Methods that passed and failed, at the top of the page, where methods are chosen."""
+    verdicts = [("✗ " if one.failures else "✓ ") + text(method) for method, one in found.items()]
+    place.caption(text("Checked on this network, block and picture: {list}", list=" · ".join(verdicts)))
+
+
+def block(text: Text, analysis: Analysis, name: str, labels: np.ndarray, method: str, marks: DeltaGenerator) -> None:
+    """The check of one method at a block, and of all methods: each on request, for it takes as long as the method many times over.
+
+    What failed is marked in `marks`, too.
+    """
     if not controls.switch("check method", text("Check this method (takes longer)")):
         st.info(text("Not checked yet: a method can draw convincing bars that have little to do with what the network does."))
         return
     found = evidence.checked(text, analysis, name, labels, method)
     pieces = text("Clusters go one by one (n = {n}), set to zero", n=int(labels.max(initial=-1)) + 1)
     _shown(text, method, found, pieces, f"attributions-check-{name}")
+    tried = {method: found}
     if controls.switch("check every", text("Check every method (slow)")):
-        rows = []
-        for other in library.METHODS:
-            tried = evidence.checked(text, analysis, name, labels, other)
-            rows.append(_row(text, other, tried))
-        st.dataframe(rows, hide_index=True)
+        tried = {other: evidence.checked(text, analysis, name, labels, other) for other in library.METHODS}
+        st.dataframe([_row(text, other, one) for other, one in tried.items()], hide_index=True)
+    _mark(text, tried, marks)
 
 
 def _row(text: Text, method: str, found: Check) -> dict[str, str]:
     verdict = "✗ " + " · ".join(text(words) for words in found.failures) if found.failures else "✓"
     return {text("Method"): text(method), text("Checks"): verdict} | _numbers(text, found)
+
+
+def beside(text: Text, method: str, found: Mapping[str, Check]) -> None:
+    """The checks of one method on the sides of a comparison, by the sides' names."""
+    for (name, one), column in zip(found.items(), st.columns(len(found)), strict=True):
+        with column:
+            _verdict(text, method, one)
+            frame.show(drawing.curves(one.faithfulness, text), f"compared-check-{name}")
+    st.dataframe([{text("Side"): name} | _numbers(text, one) for name, one in found.items()], hide_index=True)
 
 
 def pixels(text: Text, analysis: Analysis, method: str) -> None:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import networkx as nx
 import numpy as np
 import streamlit as st
 import torch
@@ -11,6 +12,7 @@ import torch
 from inception_viz import attributions, knockouts, models, nulls
 from inception_viz import clusters as grouping
 from inception_viz import comparisons as library
+from inception_viz import flows as flowing
 from inception_viz.activations import Target
 from inception_viz.analysis import Analysis, BlockAnalysis
 from inception_viz.attributions import Attribution, cluster_map
@@ -20,16 +22,19 @@ from inception_viz.engine.local import Progress
 from inception_viz.figures import attributions as bars
 from inception_viz.figures import clusters as cluster_figures
 from inception_viz.figures import comparisons as drawing
+from inception_viz.figures import flows as flow_figures
+from inception_viz.grids import grid
 from inception_viz.images import Picture
 from inception_viz.knockouts import Trial
 from inception_viz.models import Model
 from inception_viz.text import Text, message
-from pages.shell import controls, frame, results, session
+from pages.shell import believed, controls, evidence, flows, frame, graph, results, session
 
 NAMES = message("A"), message("B")
 SHOWN = 5  # predictions a side
 MOST_MAPS = 4
 OTHERS = 5  # pictures beside each side's own that a knock-out's mean is taken over
+ONWARD = 2  # blocks that flows go through, from the one on show
 WIDTH = 180  # pixels, of each side's picture
 
 
@@ -251,7 +256,10 @@ def show_clusters(text: Text, a: Side, b: Side) -> None:
         titles = [text.isolated(text("cluster {n}", n=k + 1)) for k in range(len(maps))]
         if maps:
             with column:
-                frame.show(cluster_figures.maps(side.analysis.view, maps, titles, text), f"compared-maps-{side.name}")
+                frame.show(
+                    cluster_figures.maps(side.analysis.view, maps, grid(side.shown.block, len(side.analysis.view)), titles, text),
+                    f"compared-maps-{side.name}",
+                )
     if _matched(a, b):
         digest = hashlib.sha256(found[0].labels.tobytes() + found[1].labels.tobytes()).hexdigest()
         label = text("Adjusted Rand index")
@@ -317,6 +325,10 @@ def show_attributions(text: Text, a: Side, b: Side) -> None:
     }
     apart = given[0].channels.sum() - given[1].channels.sum()
     _metrics(told | {text("A minus B, logits"): text.isolated(f"{apart:+.2f}")})
+    if controls.switch("check compared", text("Check this method on both sides (slow)")):
+        sides = zip((a, b), found, strict=True)
+        checks = {s.name: evidence.checked(text, s.analysis, s.block, c.labels, method, s.model, s.picture) for s, c in sides}
+        believed.beside(text, method, checks)
     for side, column in zip((a, b), st.columns(2), strict=True):
         with column:
             st.markdown(text("{side}: through all blocks, gradient x activation", side=side.name))
@@ -377,9 +389,59 @@ def _knocked_out(text: Text, side: Side, found: Clusters, baseline: str) -> list
     return results.compute(text, side.model, f"compared knock-outs {side.name}", key, here, evaluations, smaller)
 
 
+def show_flows(text: Text, a: Side, b: Side) -> None:
+    """What flows through each side's block and the next to its class; and what is left of A less B, where the channels are the same."""
+    told = {m: text(words) for m, words in flowing.MEASURES.items()}
+    measure = controls.choice(
+        "compared measure", text("What lines show"), told, flowing.TO_TARGET
+    )  # activation is the same for all classes
+    found = _onward(text, a, b)
+    least = flows.least(text)
+    followed = [flows.alone(text, s.model, s.picture, s.analysis, c, measure) for s, c in zip((a, b), found, strict=True)]
+    for side, one, column in zip((a, b), followed, st.columns(2), strict=True):
+        with column:
+            st.markdown(f"**{text('{side}: from block {block} on', side=side.name, block=side.block)}**")
+            key = f"compared flows {side.name}"
+            graph.show(flow_figures.draw(one.graph, text, flows.logit_name(text, side.analysis), least, graph.selected(key)), key)
+            flows.legend(text, one)
+            flows.facts(text, side.analysis, one, key)
+    if _matched(a, b) and a.block == b.block:
+        _less(text, a, b, flowing.difference(followed[0].graph, followed[1].graph), least)
+
+
+def _less(text: Text, a: Side, b: Side, drawn: nx.DiGraph, least: float) -> None:
+    """The flows of A less those of B, cluster by cluster."""
+    key, name = "compared flows less", text("{a} minus {b}", a=a.name, b=b.name)
+    st.subheader(name, anchor=False)
+    node = graph.selected(key)
+    graph.show(flow_figures.draw(drawn, text, name, least, node), key)
+    st.caption(text("Orange: more on side A, blue: more on side B. The difference of two sides has no p."))
+    if node in drawn:
+        flows.table(text, drawn, str(node), name)
+
+
+def _onward(text: Text, a: Side, b: Side) -> tuple[Mapping[str, Clusters], Mapping[str, Clusters]]:
+    """Clusters of each side's block and the next; A's on both sides where the channels are the same."""
+    shown = []
+    for side in (a, b):
+        names = list(side.analysis.blocks)
+        shown.append({n: side.analysis.blocks[n].correlation for n in names[names.index(side.block) :][:ONWARD]})
+    live = min(int((~similar.constant).sum()) for blocks in shown for similar in blocks.values())
+    method, count = controls.method_and_count(text, live)
+    first, second = (
+        {n: results.clustered(text, side.analysis.without_target, n, similar, method, count) for n, similar in blocks.items()}
+        for side, blocks in zip((a, b), shown, strict=True)
+    )
+    if not _matched(a, b):
+        return first, second
+    st.caption(text("The clusters are those of A on both sides, so that their numbers can be compared."))
+    return first, first
+
+
 ASPECTS: dict[str, Callable[[Text, Side, Side], None]] = {
     message("Correlations"): show_correlations,
     message("Clusters"): show_clusters,
     message("Attributions"): show_attributions,
     message("Knock-outs"): show_knockouts,
+    message("Flows"): show_flows,
 }

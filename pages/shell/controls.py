@@ -174,7 +174,10 @@ def firing(text: Text) -> tuple[str, str]:
     kinds = {key: text(words) for key, words in DEFINITIONS.items() if enough or key != "image"}
     left, right = st.columns(2)
     with left:
-        definition = choice("definition", text("Firing together"), kinds)
+        more = text(
+            "With three or more pictures, chosen on the first page, also over pictures; then permuted pictures are a null to hold it against."
+        )
+        definition = choice("definition", text("Firing together"), kinds, help=None if enough else more)
     if definition == "binary":  # it knows only more and less
         return definition, PLAIN
     with right:

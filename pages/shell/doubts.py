@@ -8,14 +8,24 @@ import streamlit as st
 
 from inception_viz import clusters as library
 from inception_viz import nulls
+from inception_viz.architecture import Block
 from inception_viz.clusters import Clusters
 from inception_viz.correlations import Correlation
 from inception_viz.figures import correlations as heatmaps
 from inception_viz.figures import validation as drawing
+from inception_viz.nulls import PairTests
 from inception_viz.text import Text, message
 from inception_viz.validation import SURVIVES
 from pages.shell import controls, evidence, frame
 from pages.shell.evidence import Subject
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a test says of one cluster, in words, and whether it speaks for the cluster."""
+
+    good: bool
+    told: str
 
 
 def _clusters(text: Text, chosen: np.ndarray) -> str:
@@ -23,7 +33,42 @@ def _clusters(text: Text, chosen: np.ndarray) -> str:
     return ", ".join(str(k + 1) for k in np.flatnonzero(chosen))
 
 
-def _tighter(text: Text, subject: Subject, found: Clusters, similar: Correlation) -> None:
+def _rarest(text: Text, tests: PairTests, similar: Correlation, block: Block) -> None:
+    """The pairs farthest from chance, one by one, and how many of all have which q."""
+    rows = [
+        {
+            text("Channels"): f"{a} · {b}",
+            text("Branches"): f"{block.branches[block.branch_of[a]].name} · {block.branches[block.branch_of[b]].name}",
+            "r": f"{similar.r[a, b]:+.2f}",
+            "p": f"{tests.p[a, b]:.2g}",
+            "q": f"{tests.q[a, b]:.2g}",
+        }
+        for a, b in nulls.rarest(tests, similar)
+    ]
+    st.dataframe(rows, hide_index=True)
+    least = np.nanmin(tests.q) if rows else float("nan")
+    st.caption(
+        text("The {n} pairs farthest from chance. q is p after Benjamini-Hochberg over all pairs; the least of all is {least}.",
+             n=len(rows), least=f"{least:.2g}")
+    )  # fmt: skip
+
+
+def pair_by_pair(text: Text, tests: PairTests, similar: Correlation, block: Block, order: np.ndarray) -> None:
+    """p of all pairs as a heatmap, and of the rarest one by one."""
+    st.subheader(text("Pair by pair"), anchor=False)
+    left, right = st.columns([3, 2])
+    with left:
+        frame.show(heatmaps.rareness(tests.p, block, order, text), f"correlations-p-{block.name}")
+        st.caption(
+            text(
+                "p of each pair, in the order of the left heatmap above: the darker, the rarer by chance. Where channels are many, a cell is a mean."
+            )
+        )
+    with right:
+        _rarest(text, tests, similar, block)
+
+
+def _tighter(text: Text, subject: Subject, found: Clusters, similar: Correlation) -> list[Verdict]:
     kind = controls.null(text, subject.definition)
     tests = evidence.cluster_tests(text, subject, found, similar, kind)
     name, block = text(nulls.KINDS[kind]), subject.analysis.blocks[subject.block].block
@@ -40,6 +85,15 @@ def _tighter(text: Text, subject: Subject, found: Clusters, similar: Correlation
              "those lie as far above the dotted line.",
              draws=tests.draws, n=len(tests.chance_r))
     )  # fmt: skip
+    rows = [
+        {
+            text("Cluster"): k + 1, text("Channels"): int(tests.sizes[k]), text("mean r inside"): f"{tests.mean_r[k]:.3f}",
+            text("expected by chance"): f"{tests.expected[k]:.3f}", "p": f"{tests.p[k]:.3f}", "q": f"{tests.q[k]:.3f}",
+            text("Verdict"): text("beyond chance") if tests.real[k] else text("not beyond chance"),
+        }
+        for k in range(found.count)
+    ]  # fmt: skip
+    st.dataframe(rows, hide_index=True)
     shown = {
         text("this network"): (similar, library.order(found)),
         text("{null}: chance", null=name): (tests.first, library.order(tests.first_clusters)),
@@ -48,9 +102,26 @@ def _tighter(text: Text, subject: Subject, found: Clusters, similar: Correlation
     st.caption(
         text("Channels in the order of their clusters. Any data sorted by its own clusters shows squares: compare how red they are.")
     )
+    inside = {text("pairs inside clusters"): library.inside(similar, found)}
+    chance = {text("{null}: chance", null=name): library.inside(tests.first, tests.first_clusters)}
+    frame.show(heatmaps.distribution(inside, text, chance), f"clusters-distribution-{subject.block}")
+    return [
+        Verdict(
+            bool(tests.real[k]),
+            text("Cluster {n} is tighter than chance (p = {p}, q = {q}).", n=k + 1, p=f"{tests.p[k]:.3f}", q=f"{tests.q[k]:.3f}")
+            if tests.real[k]
+            else text(
+                "Cluster {n} is no tighter than clusters of the null (p = {p}, q = {q}).",
+                n=k + 1,
+                p=f"{tests.p[k]:.3f}",
+                q=f"{tests.q[k]:.3f}",
+            ),
+        )
+        for k in range(found.count)
+    ]
 
 
-def _again(text: Text, subject: Subject, found: Clusters, similar: Correlation) -> None:
+def _again(text: Text, subject: Subject, found: Clusters, similar: Correlation) -> list[Verdict]:
     real, chance = evidence.stability(text, subject, found)
     if (~real.survives).any():
         st.warning(text("These clusters do not survive: {list}", list=_clusters(text, ~real.survives)))
@@ -66,9 +137,19 @@ def _again(text: Text, subject: Subject, found: Clusters, similar: Correlation) 
         text("All clusters together: mean adjusted Rand index {real}; clusters of shifted maps or permuted pictures reach {chance}.",
              real=f"{real.agreement.mean():.2f}", chance=f"{chance.agreement.mean():.2f}")
     )  # fmt: skip
+    return [
+        Verdict(
+            bool(survives),
+            text("Cluster {n} is found again in resamples: adjusted Rand index {value}.", n=k + 1, value=f"{value:.2f}")
+            if survives
+            else text("Cluster {n} does not survive: in resamples its best match agrees by {value} only (adjusted Rand index; {level} is needed).",
+                      n=k + 1, value=f"{value:.2f}", level=SURVIVES),
+        )
+        for k, (survives, value) in enumerate(zip(real.survives, real.by_cluster, strict=True))
+    ]  # fmt: skip
 
 
-def _branches(text: Text, subject: Subject, found: Clusters, similar: Correlation) -> None:
+def _branches(text: Text, subject: Subject, found: Clusters, similar: Correlation) -> list[Verdict]:
     block = subject.analysis.blocks[subject.block]
     spec = evidence.specialisation(text, block, found)
     left, right = st.columns(2)
@@ -84,6 +165,17 @@ def _branches(text: Text, subject: Subject, found: Clusters, similar: Correlatio
              "★: more than chance (hypergeometric, q up to {level} after Benjamini-Hochberg over all cells).",
              n=int(spec.table.sum()), level=f"{nulls.LEVEL:.0%}")
     )  # fmt: skip
+    verdicts = []
+    for k, q in enumerate(spec.cells_q):
+        known = [branch.name for branch, value in zip(block.block.branches, q, strict=True) if value <= nulls.LEVEL]
+        verdicts.append(
+            Verdict(
+                True, text("Cluster {n} holds more of these branches than chance would give it: {list}", n=k + 1, list=", ".join(known))
+            )
+            if known
+            else Verdict(False, text("Cluster {n} holds of no branch more than chance would give it.", n=k + 1))
+        )
+    return verdicts
 
 
 @dataclass(frozen=True)
@@ -91,7 +183,7 @@ class Doubt:
     """A question to ask of clusters, and what draws the answer."""
 
     question: str
-    draw: Callable[[Text, Subject, Clusters, Correlation], None]
+    draw: Callable[[Text, Subject, Clusters, Correlation], list[Verdict]]
 
 
 NOTHING = "nothing"
@@ -102,9 +194,18 @@ DOUBTS: dict[str, Doubt] = {
 }
 
 
-def draw(text: Text, asked: str, subject: Subject, found: Clusters, similar: Correlation) -> None:
-    """The answer to the question that is asked. Computed when somebody asks: a class that looks through the pages should not wait for it."""
+def draw(text: Text, asked: str, subject: Subject, found: Clusters, similar: Correlation) -> list[Verdict]:
+    """The answer to the question that is asked, and the verdict on each cluster.
+
+    Computed when somebody asks: a class that looks through the pages should not wait for it.
+    """
     if asked == NOTHING:
         st.info(text("Not tested yet: random filters give clusters too. Choose a question, and these clusters are held against chance."))
-    else:
-        DOUBTS[asked].draw(text, subject, found, similar)
+        return []
+    return DOUBTS[asked].draw(text, subject, found, similar)
+
+
+def tell(verdicts: list[Verdict], cluster: int) -> None:
+    """The verdict on one cluster, if there is one."""
+    for verdict in verdicts[cluster : cluster + 1]:
+        (st.success if verdict.good else st.warning)(verdict.told)

@@ -17,7 +17,7 @@ from inception_viz.engine.local import Progress
 from inception_viz.images import Picture
 from inception_viz.knockouts import Interactions, Knockouts, Scene
 from inception_viz.models import Model
-from inception_viz.nulls import AgainstChance, Null
+from inception_viz.nulls import Null, PairTests
 from inception_viz.text import Text
 from inception_viz.validation import ClusterTests, Specialisation, Stability
 from pages.shell import results, session
@@ -109,17 +109,17 @@ def by_shifts(subject: Subject, kind: str) -> bool:
     return kind == nulls.SHIFT and subject.definition == "spatial"
 
 
-def against_chance(text: Text, subject: Subject, similar: Correlation, against: Null) -> AgainstChance:
-    """How many of a block's pairs are beyond a null; p from all shifts of all pairs, else by rank among the pairs of the null."""
+def pair_tests(text: Text, subject: Subject, similar: Correlation, against: Null) -> PairTests:
+    """Every pair of a block against a null; p from all shifts of all pairs, else by rank among the pairs of the null."""
     used, shifts = results.model(text), by_shifts(subject, against.kind)
     values = subject.values(text)
 
-    def work(progress: Progress) -> AgainstChance:
+    def work(progress: Progress) -> PairTests:
         if shifts:
-            return nulls.against_chance(nulls.shift_p(correlations.transformed(values, transform=subject.transform)))
-        return nulls.against_chance(nulls.rank_p(similar.r, against.pairs))
+            return nulls.pair_tests(nulls.shift_p(correlations.transformed(values, transform=subject.transform)))
+        return nulls.pair_tests(nulls.rank_p(similar.r, against.pairs))
 
-    return results.compute(text, used, "against chance", ("against chance", *subject.key, against.kind), work)
+    return results.compute(text, used, "pair tests", ("pair tests", *subject.key, against.kind), work)
 
 
 def cluster_tests(text: Text, subject: Subject, found: Clusters, similar: Correlation, kind: str) -> ClusterTests:
@@ -153,7 +153,7 @@ def specialisation(text: Text, block: BlockAnalysis, found: Clusters) -> Special
     return results.compute(text, used, "specialisation", key, lambda progress: validation.specialisation(found, block.block))
 
 
-def _several() -> list[Picture]:
+def several() -> list[Picture]:
     """The picture on show first, then the session's others, then samples if it is alone."""
     chosen = session.current()
     rest = [p for p in chosen.pictures if p.sha256 != chosen.picture.sha256]
@@ -172,7 +172,7 @@ def _scene(on: Model, shown: list[Picture], analysis: Analysis, block: str, base
 
 def knocked_out(text: Text, analysis: Analysis, block: str, found: Clusters, baseline: str, draws: int) -> Knockouts:
     """Every cluster out and alone, against matched random sets."""
-    used, shown = results.model(text), _several()
+    used, shown = results.model(text), several()
 
     def work(on: Model, progress: Progress) -> Knockouts:
         return knockouts.knock_out(on, _scene(on, shown, analysis, block, baseline), found, draws, progress.tick)
@@ -184,7 +184,7 @@ def knocked_out(text: Text, analysis: Analysis, block: str, found: Clusters, bas
 
 def interactions(text: Text, analysis: Analysis, block: str, found: Clusters, baseline: str) -> Interactions:
     """What two clusters out together do beyond each alone."""
-    used, shown = results.model(text), _several()
+    used, shown = results.model(text), several()
 
     def work(on: Model, progress: Progress) -> Interactions:
         return knockouts.interactions(on, _scene(on, shown, analysis, block, baseline), found, tick=progress.tick)
@@ -194,14 +194,17 @@ def interactions(text: Text, analysis: Analysis, block: str, found: Clusters, ba
     return results.compute(text, used, "interactions", key, here, knockouts.interaction_evaluations(found.count), smaller)
 
 
-def pictures(text: Text) -> int:
-    """Over how many pictures a knock-out's mean is taken."""
-    return len(_several())
-
-
-def checked(text: Text, analysis: Analysis, block: str, labels: np.ndarray, method: str) -> Check:
-    """Whether what an attribution method says of a block is to be believed."""
-    used, picture, target = results.model(text), session.current().picture, analysis.target
+def checked(
+    text: Text,
+    analysis: Analysis,
+    block: str,
+    labels: np.ndarray,
+    method: str,
+    model: Model | None = None,
+    on_picture: Picture | None = None,
+) -> Check:
+    """Whether what an attribution method says of a block is to be believed; of the session's model and picture, or of others."""
+    used, picture, target = model or results.model(text), on_picture or session.current().picture, analysis.target
 
     def work(on: Model, progress: Progress) -> Check:
         return attributions.check(on, on.input(picture), target, block, method, labels, progress.tick)

@@ -15,6 +15,7 @@ from inception_viz.engine.local import Progress
 from inception_viz.figures import clusters as maps
 from inception_viz.figures import flows as drawing
 from inception_viz.flows import LOGIT, Flows
+from inception_viz.grids import grid
 from inception_viz.images import Picture
 from inception_viz.models import Model
 from inception_viz.nulls import LEVEL
@@ -66,27 +67,40 @@ def clusters(text: Text, analysis: Analysis, wanted: list[str]) -> dict[str, Clu
 
 def followed(text: Text, analysis: Analysis, found: Mapping[str, Clusters], measure: str, other: Picture | None) -> Followed:
     """What flows through the clusters `found` of the session's picture to the analysis' target, less what does on the other picture."""
-    used, labels = results.model(text), {name: c.labels for name, c in found.items()}
-    digest = hashlib.sha256(b"".join(name.encode() + array.tobytes() for name, array in labels.items())).hexdigest()
-
-    def on_picture(picture: Picture) -> Flows:
-        def work(on: Model, progress: Progress) -> Flows:
-            return library.follow(on, on.input(picture), labels, analysis.target, progress.tick)
-
-        here, smaller = results.here_or_on_cpu(used, work)
-        return results.compute(text, used, f"flows {picture.sha256}", key(picture), here, library.evaluations(len(labels)), smaller)
-
-    def key(picture: Picture | None) -> Hashable:
-        return ("flows", analysis.key, digest, picture.sha256 if picture else None)
-
-    own, beside = on_picture(session.current().picture), on_picture(other) if other else None
+    used = results.model(text)
+    own = _follow(text, used, session.current().picture, analysis, found)
+    beside = _follow(text, used, other, analysis, found) if other else None
 
     def draw(progress: Progress) -> nx.DiGraph:
         mine = library.graph(own, measure, against_chance=beside is None)
         return mine if beside is None else library.difference(mine, library.graph(beside, measure, against_chance=False))
 
-    drawn = results.compute(text, used, "flow graph", (key(other), "graph", measure), draw)
+    drawn = results.compute(text, used, "flow graph", (_key(analysis, found, other), "graph", measure), draw)
     return Followed(own, beside, other, drawn, measure)
+
+
+def alone(text: Text, used: Model, picture: Picture, analysis: Analysis, found: Mapping[str, Clusters], measure: str) -> Followed:
+    """What flows in any network on any picture to the analysis' target: one side of a comparison."""
+    own = _follow(text, used, picture, analysis, found)
+    key = (_key(analysis, found, picture), "graph alone", measure)
+    return Followed(own, None, None, results.compute(text, used, "flow graph", key, lambda progress: library.graph(own, measure)), measure)
+
+
+def _key(analysis: Analysis, found: Mapping[str, Clusters], picture: Picture | None) -> Hashable:
+    digest = hashlib.sha256(b"".join(name.encode() + c.labels.tobytes() for name, c in found.items())).hexdigest()
+    return ("flows", analysis.key, digest, picture.sha256 if picture else None)
+
+
+def _follow(text: Text, used: Model, picture: Picture, analysis: Analysis, found: Mapping[str, Clusters]) -> Flows:
+    labels = {name: c.labels for name, c in found.items()}
+
+    def work(on: Model, progress: Progress) -> Flows:
+        return library.follow(on, on.input(picture), labels, analysis.target, progress.tick)
+
+    here, smaller = results.here_or_on_cpu(used, work)
+    return results.compute(
+        text, used, f"flows {picture.sha256}", _key(analysis, found, picture), here, library.evaluations(len(labels)), smaller
+    )
 
 
 def logit_name(text: Text, analysis: Analysis) -> str:
@@ -117,27 +131,27 @@ def legend(text: Text, shown: Followed) -> None:
         )  # fmt: skip
 
 
-def facts(text: Text, analysis: Analysis, shown: Followed) -> None:
-    """What flows into the node that was clicked, and where on the picture."""
-    node = graph.selected(KEY)
+def facts(text: Text, analysis: Analysis, shown: Followed, key: str = KEY) -> None:
+    """What flows into the node that was clicked in the drawing of that key, and where on the picture."""
+    node = graph.selected(key)
     if node not in shown.graph:
         st.info(text("Click a cluster, or press Enter on it, to see where on the picture it fires and what flows into it."))
         return
     known, logit = shown.graph.nodes[node], logit_name(text, analysis)
     told = drawing.name(node, known, text, logit)
     st.subheader(told if node == LOGIT else text("{name} of block {block}", name=told, block=known["block"]), anchor=False)
-    left, right = st.columns(2)
+    left, right = st.columns(2) if key == KEY else (st.container(), st.container())  # half a page has no room for two columns
     with left:
-        _table(text, shown.graph, node, logit)
+        table(text, shown.graph, node, logit)
     with right:
-        _maps(text, analysis.view, shown.own, node, shown.measure, "flows-maps")
+        _maps(text, analysis.view, shown.own, node, shown.measure, "flows-maps" if key == KEY else f"{key} maps")
         if shown.beside is not None and shown.other is not None:
             st.caption(text("On the other picture:"))
             view = results.model(text).weights.preprocessing.view(shown.other)
             _maps(text, view, shown.beside, node, shown.measure, "flows-maps-other")
 
 
-def _table(text: Text, drawn: nx.DiGraph, node: str, logit: str) -> None:
+def table(text: Text, drawn: nx.DiGraph, node: str, logit: str) -> None:
     """Every edge into a node, the biases, and their sum."""
     known = drawn.nodes[node]
     if known["bias"] is None:
@@ -160,4 +174,5 @@ def _maps(text: Text, view: np.ndarray, own: Flows, node: str, measure: str, key
     """Where a node fires, and where the strongest of what flows into it arrives."""
     found = library.node_maps(own, node, measure, MOST_MAPS)
     titles = [text.isolated(text("itself") if source is None else text("from cluster {n}", n=source + 1)) for source, _ in found]
-    frame.show(maps.maps(view, [cells for _, cells in found], titles, text, signed=True), key)
+    cells = grid(library.place(own, node), len(view))
+    frame.show(maps.maps(view, [values for _, values in found], cells, titles, text, signed=True), key)

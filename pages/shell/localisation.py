@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from inception_viz import boxes, corloc
+from inception_viz import boxes, corloc, grids
 from inception_viz import localisation as library
 from inception_viz.activations import Target
 from inception_viz.analysis import Analysis
@@ -115,9 +115,9 @@ def located(text: Text, shown: Picture, found: Analysis, chosen: Settings) -> Fo
         CLUSTER: library.given_map(block.activation, block.gradient, members),
     }
     seeing = used.weights.preprocessing
-    cells = {m: library.grid(b.block, seeing.crop) for m, b in ((CAM, last), (GRAD_CAM, grad), (CLUSTER, block))}
+    cells = {m: grids.grid(b.block, seeing.crop) for m, b in ((CAM, last), (GRAD_CAM, grad), (CLUSTER, block))}
     places = {m: library.place(v, cells[m], chosen.threshold, seeing, shown.width, shown.height) for m, v in maps.items()}
-    return Found({m: boxes.enlarged(v, FINE, cells[m].on(FINE, seeing.crop)) for m, v in maps.items()}, places, best)
+    return Found({m: grids.enlarged(v, FINE, cells[m].on(FINE, seeing.crop)) for m, v in maps.items()}, places, best)
 
 
 def _true_boxes() -> dict[str, Box]:

@@ -1,5 +1,7 @@
 """Numbers and lists that pages tell in words beside their figures, each with its unit and its n."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import streamlit as st
 
@@ -10,10 +12,11 @@ from inception_viz.architecture import Block
 from inception_viz.attributions import Attribution
 from inception_viz.clusters import Clusters
 from inception_viz.correlations import Correlation
-from inception_viz.knockouts import CONTROLS, Knockouts
+from inception_viz.images import Picture
+from inception_viz.knockouts import CONTROLS, MEAN, RESAMPLE, Interactions, Knockouts
 from inception_viz.nulls import AgainstChance, Null
 from inception_viz.text import Text
-from pages.shell import results
+from pages.shell import controls, results
 
 STRONGEST = 12
 
@@ -104,13 +107,21 @@ def attribution_facts(text: Text, analysis: Analysis, given: Attribution) -> Non
         column.metric(label, text.isolated(told))
 
 
-def knockout_facts(text: Text, analysis: Analysis, outcome: Knockouts, pictures: int) -> None:
-    """Where the prediction stands before anything goes, and without the whole block."""
+def knockout_facts(text: Text, analysis: Analysis, outcome: Knockouts, baseline: str, shown: Sequence[Picture]) -> None:
+    """Where the prediction stands before anything goes, and without the whole block; and what stands in for what goes."""
     name = analysis.class_names[text.language][analysis.target.index]
     st.markdown(
-        text("Before: “{name}” has {value} logits and rank {rank}. Without the whole block it falls by {fall}. A mean is over n = {n} pictures.",
-             name=results.plain(name), value=f"{outcome.value:+.2f}", rank=outcome.rank, fall=f"{outcome.whole:.2f}", n=pictures)
+        text("Before: “{name}” has {value} logits and rank {rank}. Without the whole block it falls by {fall}.",
+             name=results.plain(name), value=f"{outcome.value:+.2f}", rank=outcome.rank, fall=f"{outcome.whole:.2f}")
     )  # fmt: skip
+    told = {
+        MEAN: text("The means are over n = {n} pictures and all their positions.", n=len(shown)),
+        RESAMPLE: text(
+            "What goes is replaced by the same channels on the picture “{name}”.",
+            name=results.plain(controls.pictures(text)[shown[1].sha256][1]),
+        ),
+    }
+    st.caption(told.get(baseline, text("What goes is set to zero, which is the farthest from what the network knows.")))
 
 
 def knockout_table(text: Text, outcome: Knockouts) -> None:
@@ -142,8 +153,14 @@ def knockout_table(text: Text, outcome: Knockouts) -> None:
     )  # fmt: skip
 
 
-def pairs(text: Text) -> None:
-    """What a joint effect means."""
+def pairs(text: Text, found: Interactions) -> None:
+    """What a joint effect means, and how many would be starred by chance."""
+    upper = np.triu_indices(len(found.p), 1)
+    stars = int((found.p[upper] <= nulls.LEVEL).sum())
+    st.markdown(
+        text("{stars} of {n} pairs have a star; by chance alone it would be about {chance}.",
+             stars=stars, n=len(upper[0]), chance=f"{len(upper[0]) * np.floor(nulls.LEVEL * (1 + found.draws)) / (1 + found.draws):.1f}")
+    )  # fmt: skip
     st.caption(
         text("Above zero: each stands in for the other, so they are missed most together (redundant). Below: each needs "
              "the other, so one gone is as bad as both (synergistic). ★: farther from zero than {n} pairs of matched "

@@ -4,10 +4,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from inception_viz.text import Text
+from pages.shell import graph
 from tests.pages.conftest import Visit, told
 from tests.pages.test_every_page import figures
 
-FIGURES = {"Correlations": 5, "Clusters": 6, "Attributions": 6, "Knock-outs": 3}
+FIGURES = {"Correlations": 5, "Clusters": 6, "Attributions": 6, "Knock-outs": 3, "Flows": 2}
 
 
 def compare(at: AppTest, kind: str, aspect: str = "Correlations") -> AppTest:
@@ -25,6 +26,29 @@ def test_two_states_of_training_are_shown_in_every_aspect(visit: Visit, aspect: 
     assert len(figures(at)) == FIGURES[aspect]
     assert "boxed-untrained" in told(at)
     assert "not matched" not in told(at)
+
+
+def test_flows_of_two_classes_stand_beside_each_other_and_their_difference(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph, "selected", lambda key=graph.KEY: "logit" if key.startswith("compared") else None)
+    at = compare(visit("pages/comparisons.py"), "two classes", "Flows")
+    names = [f.value.columns[0] for f in at.dataframe]
+    assert names == ["From"] * 3
+    first, second, less = (frame.value for frame in at.dataframe)
+    sums = [float(rows[rows["From"] == "sum"]["Value"].iloc[0]) for rows in (first, second, less)]
+    logits = [float(m.value) for m in at.metric if m.label.startswith("Logit of")]
+    assert sums[:2] == pytest.approx(logits, abs=0.02)
+    assert sums[2] == pytest.approx(sums[0] - sums[1], abs=0.02)
+    assert "no p" in told(at)
+
+
+def test_the_check_of_a_method_stands_beside_both_sides(visit: Visit) -> None:
+    at = compare(visit("pages/comparisons.py"), "two classes", "Attributions")
+    at.get_by_key("choose check compared en").set_value(True).run()
+    assert not at.exception
+    verdicts = [element.value for kind in ("success", "warning") for element in at.get(kind)]
+    assert len([v for v in verdicts if "gradient x activation" in v]) == 2
+    assert at.dataframe[-1].value["Side"].tolist() == ["A", "B"]
+    assert len(figures(at)) == FIGURES["Attributions"] + 2
 
 
 def test_two_pictures_have_one_network_and_two_answers(visit: Visit) -> None:

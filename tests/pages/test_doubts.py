@@ -5,7 +5,7 @@ import re
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from inception_viz import images
+from inception_viz import images, nulls
 from inception_viz.knockouts import BASELINES
 from inception_viz.text import LANGUAGES, Text
 from pages.shell.doubts import DOUBTS
@@ -30,6 +30,9 @@ def test_the_real_stands_beside_both_nulls_on_one_scale(visit: Visit, language: 
     choose(at, "test pairs", language, True)
     before = maps(at)
     assert len(before) == 2
+    rarest = at.dataframe[-1].value
+    assert list(rarest.columns[-3:]) == ["r", "p", "q"]
+    assert len(rarest) == nulls.RAREST
     assert sum(trace["showscale"] is not False for trace in before) == 1
     assert "n = 64" in re.sub("[\u2066-\u2069]", "", told(at))
     choose(at, "null", language, "untrained")
@@ -44,9 +47,13 @@ def test_the_real_stands_beside_both_nulls_on_one_scale(visit: Visit, language: 
 def test_every_doubt_is_answered_with_a_verdict_or_a_number(visit: Visit, doubt: str, language: str) -> None:
     at = visit("pages/clusters.py", language)
     choose(at, "doubt", language, doubt)
-    assert len(figures(at)) == (4 if doubt == "tighter" else 3)
+    assert len(figures(at)) == (5 if doubt == "tighter" else 3)
     said = [element.value for kind in ("success", "warning") for element in at.get(kind)] + [m.label for m in at.metric]
     assert len(said) > 5
+    before = {element.value for kind in ("success", "warning") for element in at.get(kind)}
+    choose(at, "cluster", language, 1)
+    (verdict,) = {element.value for kind in ("success", "warning") for element in at.get(kind)} - before
+    assert "2" in verdict  # what was found of the cluster on show stands beside it
     if language == "ar":
         assert not re.search(r"(?:[A-Za-z]{2,} ){3,}", " ".join(said + [c.value for c in at.caption][1:]))
 
@@ -105,6 +112,8 @@ def test_all_methods_are_checked_on_request(visit: Visit) -> None:
     assert len(table) == 5
     assert set(table["Checks"].str[0]) <= {"✗", "✓"}
     assert table.set_index("Method").loc["gradient x activation", "Checks"] == "✓"  # exact after the last block
+    marks = next(c.value for c in at.caption if c.value.startswith("Checked on this network"))
+    assert re.findall("[✗✓]", marks) == [checks[0] for checks in table["Checks"]]
 
 
 @pytest.mark.parametrize("page", ["pages/correlations.py", "pages/clusters.py"])
