@@ -149,6 +149,7 @@ def test_a_class_walks_through_the_lessons_and_on_to_the_real_page(visit: Visit,
         expect(page.locator(".st-key-reveal h3")).to_contain_text(re.compile(r"\d"))
         if lesson is not list(LESSONS.values())[-1]:
             page.get_by_role("button", name=text("Next step")).click()
+    settled(page)  # what is drawn of the answer moves the link
     shown = PAGES[next(word for word in lesson.pages if word in PAGES)]
     page.get_by_role("link", name=text("See it yourself on “{page}”", page=text(shown.title))).click()
     expect(page.locator("h1")).to_have_text(text(shown.title))
