@@ -144,7 +144,8 @@ def facts(text: Text, analysis: Analysis, shown: Followed, key: str = KEY) -> No
     with left:
         table(text, shown.graph, node, logit)
     with right:
-        _maps(text, analysis.view, shown.own, node, shown.measure, "flows-maps" if key == KEY else f"{key} maps")
+        name, most = ("flows-maps", MOST_MAPS) if key == KEY else (f"{key} maps", 1)  # there, names of more would run into each other
+        _maps(text, analysis.view, shown.own, node, shown.measure, name, most)
         if shown.beside is not None and shown.other is not None:
             st.caption(text("On the other picture:"))
             view = results.model(text).weights.preprocessing.view(shown.other)
@@ -170,9 +171,9 @@ def table(text: Text, drawn: nx.DiGraph, node: str, logit: str) -> None:
     st.caption(text("The network itself gives {value} here.", value=f"{known['value']:+.4g}"))
 
 
-def _maps(text: Text, view: np.ndarray, own: Flows, node: str, measure: str, key: str) -> None:
+def _maps(text: Text, view: np.ndarray, own: Flows, node: str, measure: str, key: str, most: int = MOST_MAPS) -> None:
     """Where a node fires, and where the strongest of what flows into it arrives."""
-    found = library.node_maps(own, node, measure, MOST_MAPS)
+    found = library.node_maps(own, node, measure, most)
     titles = [text.isolated(text("itself") if source is None else text("from cluster {n}", n=source + 1)) for source, _ in found]
     cells = grid(library.place(own, node), len(view))
     frame.show(maps.maps(view, [values for _, values in found], cells, titles, text, signed=True), key)
