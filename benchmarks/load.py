@@ -327,7 +327,7 @@ async def waves(server: Server, photos: list[bytes], count: int = 10, tabs: int 
                     await visitor.draw(page)
 
         await asyncio.gather(*(student((wave * tabs + i) % len(photos)) for i in range(tabs)))
-        await asyncio.sleep(GONE + SWEEP + 2)
+        await asyncio.sleep(GONE + 2 * SWEEP + 2)
         after.append(server.memory)
     print(f"\n  Resident after each of {count} waves of {tabs} tabs, MB: {', '.join(f'{m:.0f}' for m in after)}")
     print(f"    from the third to the last: {(after[-1] / after[2] - 1):+.1%}")

@@ -51,8 +51,7 @@ class Correlation:
         return squareform(r, checks=False) if len(r) > 1 else r[:0].ravel()
 
     @cached_property
-    def leaves(self) -> np.ndarray:
-        """An order of the channels for drawing, `(C,)`: leaves of average linkage on 1 - r, constant channels last."""
+    def _leaves(self) -> np.ndarray:
         live, rest = np.flatnonzero(~self.constant), np.flatnonzero(self.constant)
         if len(live) >= 3:
             live = live[leaves_list(linkage(1 - self.pairs().astype(np.float64), "average"))]
@@ -235,5 +234,5 @@ def transformed(values: Tensor, definition: str = "spatial", transform: str = PL
 
 
 def order(correlation: Correlation) -> np.ndarray:
-    """An order of the channels in which similar ones lie side by side: `leaves`."""
-    return correlation.leaves
+    """An order of the channels for drawing, `(C,)`: leaves of average linkage on 1 - r, constant channels last."""
+    return correlation._leaves

@@ -44,12 +44,13 @@ class Memory(Generic[Result]):
             return (entry.value,)
 
     def keep(self, key: Hashable, value: Result, visitors: Iterable[str | None], size: int = 0) -> None:
-        """Remember a result of `size` bytes for these visitors; not one that is larger than all the room."""
+        """Remember a result of `size` bytes for these visitors, and for those who had asked for it before; not one larger than all the room."""
         with self._lock:
             if self._room is not None and size > self._room:
                 return
+            before = self._known.get(key)
             self._remove(key)
-            self._known[key] = _Entry(value, size, set(visitors))
+            self._known[key] = _Entry(value, size, set(visitors) | (before.visitors if before else set()))
             self.held += size
             while len(self._known) > self._most or (self._room is not None and self.held > self._room):
                 self._remove(next(iter(self._known)))

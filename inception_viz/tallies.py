@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from inception_viz.architecture import Block
-from inception_viz.moments import CrossMoments, Gathering, Moments, merge, merge_cross, moments
+from inception_viz.moments import CrossMoments, Gathering, Moments, merge, merge_cross, moments, rows
 from inception_viz.sealed import Arrays
 
 
@@ -258,17 +258,13 @@ def _rings(within: list[Tensor]) -> Tensor:
     return torch.stack([far - near for near, far in pairwise(within)])
 
 
-def _rows(maps: Tensor) -> Tensor:
-    return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])  # a view, where the network computes channels_last
-
-
 AT_ONCE = 250_000  # values whose boxes stay in the processor's cache
 
 
 def _products(maps: Tensor) -> Tensor:
     """The sums over positions of each channel's value times its rings, `(lags, C)`."""
     few = maps.split(max(1, AT_ONCE // maps[0].numel()))
-    return torch.stack([_rings([(_rows(part) * _rows(box)).sum(0) for box in (part, *boxes(part))]) for part in few]).sum(0)
+    return torch.stack([_rings([(rows(part) * rows(box)).sum(0) for box in (part, *boxes(part))]) for part in few]).sum(0)
 
 
 class _Lags:

@@ -32,7 +32,7 @@ def test_memory_is_as_a_plain_list_would_have_it(steps: list[Step], entries: int
         elif what == "keep":
             tried.keep(key, key, [visitor], size=key * 3)
             if key * 3 <= room:
-                twin = [entry for entry in twin if entry is not mine] + [(key, {visitor})]
+                twin = [entry for entry in twin if entry is not mine] + [(key, {visitor} | (mine[1] if mine else set()))]
                 while len(twin) > entries or sum(3 * k for k, _ in twin) > room:
                     del twin[0]
         elif what == "drop":

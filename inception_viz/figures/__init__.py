@@ -46,9 +46,8 @@ class _Drawn(Figure):
 
 
 _drawn: Memory[Figure] = Memory(REMEMBERED)
-_turn = (
-    threading.RLock()
-)  # one is drawn at a time: thirty at once are no faster, and keep the thread that answers from the interpreter for seconds
+# One is drawn at a time: thirty at once are no faster, and keep the thread that answers from the interpreter for seconds.
+_turn = threading.RLock()
 
 
 def remembered(draw: Callable[Given, Figure]) -> Callable[Given, Figure]:

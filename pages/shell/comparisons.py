@@ -180,11 +180,11 @@ def _with_p(text: Text, found: library.Against) -> str:
 def show_correlations(text: Text, a: Side, b: Side) -> None:
     """Both heatmaps on one scale, in one order where the channels are the same; both distributions; and how alike they are."""
     matched = _matched(a, b)
-    order = results.order(a.analysis, a.block, a.shown.correlation)
+    order = results.order(a.shown.correlation)
     if matched:
         st.caption(text("Channels stand in the order of A on both sides."))
     for side, column in zip((a, b), st.columns(2), strict=True):
-        own = order if matched else results.order(side.analysis, side.block, side.shown.correlation)
+        own = order if matched else results.order(side.shown.correlation)
         strength = library.strength(side.shown.correlation)
         with column:
             st.markdown(f"**{text('{side}: block {block}', side=side.name, block=side.block)}**")

@@ -33,10 +33,9 @@ from pages.shell import ghost, session, sign_in
 MOST_FILES = 40  # a session's: twelve pictures, twelve others, weights, class names, and some to spare
 MOST_BYTES = 140_000_000  # a session's: the weights of Inception v3 have 109 MB
 MOST_BYTES_OF_ALL = 2_000_000_000
-SWEEP = 15.0  # seconds
-TURN = (
-    0.0005  # seconds that a thread may keep the interpreter: while thirty pages are drawn, the thread that answers waits for as many turns
-)
+SWEEP = 5.0  # seconds
+# Seconds that a thread may keep the interpreter: while thirty pages are drawn, the thread that answers waits for as many turns.
+TURN = 0.0005
 CLOSED = ("/_stcore/metrics", "/_stcore/agent")  # open to everybody otherwise, and nothing here needs them
 UPLOAD = re.compile(r"^/_stcore/upload_file/([^/]+)/([^/]+)$")
 
@@ -227,16 +226,18 @@ async def _sweep() -> None:
     Streamlit lets go of them only when another visitor comes or goes, and what was uploaded only when the garbage is collected after that.
     """
     before: dict[str, AppSession] = {}
+    leaving: set[str] = set()
     while True:
         await asyncio.sleep(SWEEP)
         now = {info.session.id: info.session for info in Runtime.instance()._session_mgr.list_sessions()}
         gone = before.keys() - now.keys()
         for name in gone:
             before[name].shutdown()
+        for name in leaving:  # a round later: a page that was being drawn has ended, and adds nothing more
             session.gone(name)
-        before = now
-        if gone:
+        if gone or leaving:
             gc.collect()
+        before, leaving = now, gone
 
 
 @asynccontextmanager

@@ -59,7 +59,7 @@ def order(subject: Subject, similar: Correlation, by: str) -> np.ndarray:
     """The order of the channels for drawing: by "similarity", or by "branch"."""
     if by == "branch":
         return np.arange(len(similar.constant))
-    return results.order(subject.analysis, subject.block, similar, subject.definition, subject.transform)
+    return results.order(similar)
 
 
 def clustered(text: Text, subject: Subject, similar: Correlation, method: str, count: int | None) -> Clusters:

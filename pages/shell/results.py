@@ -35,9 +35,8 @@ from pages.shell import session
 THUMBNAIL = 200
 POLL = 0.1  # seconds between two looks at a running job
 Result = TypeVar("Result")
-TURN = (
-    threading.RLock()
-)  # what only the interpreter does goes one at a time: it does no two things at once, and the thread that answers would wait for all
+# What only the interpreter does goes one at a time: it does no two things at once, and the thread that answers would wait for all.
+TURN = threading.RLock()
 log = logging.getLogger(__name__)
 
 
@@ -269,17 +268,10 @@ def clustered(
         raise
 
 
-@remembered(200)
-def _order(key: str, block: str, definition: str, transform: str, _correlation: Correlation) -> np.ndarray:
+def order(similar: Correlation) -> np.ndarray:
+    """An order of the channels in which similar ones lie side by side."""
     with TURN:
-        return correlations.order(_correlation)
-
-
-def order(
-    analysis: Analysis, block: str, similar: Correlation, definition: str = "spatial", transform: str = correlations.PLAIN
-) -> np.ndarray:
-    """An order of the block's channels in which similar ones lie side by side."""
-    return _order(similarity_key(analysis, definition), block, definition, transform, similar)
+        return correlations.order(similar)
 
 
 def pooled(text: Text, block: str) -> np.ndarray:

@@ -54,6 +54,11 @@ class _InMemory:
     def due(self) -> bool:
         return True
 
+    def begun(self) -> State:
+        """Where the run was; asked on the owner's thread, for the visitor of the page."""
+        found = _unfinished.find(self._key, self._visitor)
+        return found[0] if found else statistics.START
+
     def save(self, state: State) -> None:
         _unfinished.keep(self._key, state, [self._visitor])
 
@@ -229,7 +234,7 @@ def _gathered(text: Text, run: Run, key: Hashable) -> Statistics:
     checkpoint = _InMemory(key, run)
 
     def work(progress: Progress) -> Generator[float, None, Statistics]:
-        found = yield from _fractions(statistics.gather(run, checkpoint, recalled(_unfinished, key) or statistics.START))
+        found = yield from _fractions(statistics.gather(run, checkpoint, checkpoint.begun()))
         _unfinished.drop(key)
         return found
 
@@ -283,8 +288,7 @@ def collect(text: Text, run: Run, labels: Mapping[str, np.ndarray], how: Mapping
     checkpoint = _InMemory(key, run)
 
     def work(progress: Progress) -> Generator[float, None, Collection]:
-        begun = recalled(_unfinished, key) or statistics.START
-        found = yield from _fractions(statistics.gather_examples(second, how, checkpoint, begun))
+        found = yield from _fractions(statistics.gather_examples(second, how, checkpoint, checkpoint.begun()))
         _unfinished.drop(key)
         return found
 
@@ -345,14 +349,9 @@ def correlation(found: Statistics, block: str, kind: str) -> Correlation:
     return _correlation(found.sha256, block, kind, found)
 
 
-@remembered(40)
-def _order(digest: str, block: str, kind: str, _similar: Correlation) -> np.ndarray:
-    return correlations.order(_similar)
-
-
 def order(found: Statistics, block: str, kind: str) -> np.ndarray:
     """Channels in an order in which similar ones lie side by side."""
-    return _order(found.sha256, block, kind, correlation(found, block, kind))
+    return correlations.order(correlation(found, block, kind))
 
 
 @remembered(40)
