@@ -21,10 +21,11 @@ from PIL import Image
 from inception_viz import corpus, models, statistics
 from inception_viz.architecture import describe
 from inception_viz.corpus import Batch
+from inception_viz.engine.abreast import abreast
 from inception_viz.models import Model
 from inception_viz.statistics import Plan, Run
 
-PICTURES = 256
+PICTURES = 512
 ROUNDS = 5
 ON_RAY, RAY_ROUNDS = 1024, 2
 PLAN = Plan()
@@ -67,7 +68,7 @@ class Ready(Run):
     ready: tuple[Batch, ...] = ()
 
     def batches(self, places: range) -> Iterable[Batch]:
-        return self.ready
+        return self.ready[places.start // self.plan.batch :]
 
 
 def throughput(threads: int) -> None:
@@ -82,7 +83,7 @@ def throughput(threads: int) -> None:
                 model.network(batch.inputs.to(model.device, memory_format=torch.channels_last))
 
     def drive(which: Run) -> None:
-        for _ in statistics.gather(which):
+        for _ in statistics.gather(which, engine=abreast if model.device.type == "cpu" else statistics.here):
             pass
 
     for work in (bare, lambda: drive(ready), lambda: drive(run)):

@@ -217,6 +217,7 @@ class Run:
             raise UnknownChoice(found=plan.classes, kind=message("definition"), allowed=", ".join(CLASSES))
         self.model, self.plan, self.whole, self.more, self.standard = model, plan, corpus, tuple(more), tuple(standard)
         self.device = model.device.type
+        self.threads = 0  # of processor, that each shard is gathered with; 0: as many as this process uses
         self.corpus = corpora.sampled(corpus, plan.sample, plan.seed) if plan.sample else corpus
         if plan.classes == FOLDER and not 2 <= len(self.corpus.folders) <= MAX_CLASSES:
             raise NoFolders(found=len(self.corpus.folders), allowed=MAX_CLASSES)
@@ -257,7 +258,7 @@ class Run:
             "made_with": {
                 "device": self.device,
                 "torch": torch.__version__,
-                "threads": torch.get_num_threads(),
+                "threads": self.threads or torch.get_num_threads(),
                 "machine": platform.machine(),
             },
         } | ({"settings": settings} if (settings := {tally.name: tally.card for tally in self.tallies if isinstance(tally, Told)}) else {})
@@ -418,7 +419,7 @@ class Checkpoint:
 
 
 Shards = Generator[int | Shard, None, None]
-Engine = Callable[[Run, int], Shards]  # gives the shards from a place on, in their order
+Engine = Callable[[Run, int], Shards]  # gives the shards from a place on, in their order, and between them how many files more are done
 
 
 def here(run: Run, done: int) -> Shards:
@@ -437,18 +438,20 @@ def gather(
 
     `engine` gives the shards in their order, by default from this process. Raises NothingRead or NotSaved.
     """
-    saved = state.done or None
+    saved, far = state.done or None, state.done
     shards = engine(run, state.done)
     with contextlib.closing(shards):
         for found in shards:
             if isinstance(found, int):
-                yield Progress(state.done + found, len(run.corpus), len(state.unreadable), saved)
+                far = max(far, state.done + found)
+                yield Progress(far, len(run.corpus), len(state.unreadable), saved)
                 continue
             state = State(found.places.stop, run.merged(state.arrays, found.arrays), state.unreadable + found.unreadable)
             if checkpoint and checkpoint.due():
                 checkpoint.save(state)
                 saved = state.done
-            yield Progress(state.done, len(run.corpus), len(state.unreadable), saved)
+            far = max(far, state.done)  # others may be further than what is merged
+            yield Progress(far, len(run.corpus), len(state.unreadable), saved)
     return run.finished(state.arrays, state.unreadable)
 
 

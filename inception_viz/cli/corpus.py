@@ -116,7 +116,7 @@ def _statistics(arguments: argparse.Namespace, job: "Run") -> "Statistics":
         saved = statistics.load(arguments.out, arguments.out.name)
         if statistics.is_of(saved.card, job):
             return saved
-    found = _watch(statistics.gather(job, checkpoint, _begun(arguments, checkpoint, len(job.corpus)), _engine(arguments)))
+    found = _watch(statistics.gather(job, checkpoint, _begun(arguments, checkpoint, len(job.corpus)), _engine(arguments, job)))
     statistics.save(found, arguments.out)
     checkpoint.remove()
     return found
@@ -130,14 +130,15 @@ def _examples(arguments: argparse.Namespace, job: "Run", found: "Statistics") ->
     checkpoint = _checkpoint(arguments, second, EXAMPLES)
     state = _begun(arguments, checkpoint, len(second.corpus))
     how = {"method": clusters.DEFAULT, "count": None}
-    return _watch(statistics.gather_examples(second, how, checkpoint, state, _engine(arguments)))
+    return _watch(statistics.gather_examples(second, how, checkpoint, state, _engine(arguments, job)))
 
 
-def _engine(arguments: argparse.Namespace) -> "Engine":
+def _engine(arguments: argparse.Namespace, job: "Run") -> "Engine":
     from inception_viz import statistics
+    from inception_viz.engine.abreast import abreast
 
     if arguments.engine == "local":
-        return statistics.here
+        return abreast if job.model.device.type == "cpu" else statistics.here
     from inception_viz.engine import ray
 
     return ray.elsewhere(arguments.workers, arguments.threads)

@@ -175,6 +175,7 @@ def elsewhere(workers: int | None = None, threads: int | None = None) -> Engine:
         count = workers or gpus or max(1, int(have.get("CPU", 1)))
         run.device = "cuda" if gpus >= count else "cpu"
         each = threads or max(1, int(have.get("CPU", 1)) // count)
+        run.threads = each
         order = _order(run, each, run.device)
         share = min(1.0, have.get("CPU", 1.0) / count)
         crew = _Crew(ray.put(order), ray.put(on_cpu(run.model)), _digest(run, order), int(gpus >= count), share)

@@ -11,8 +11,8 @@ from inception_viz.figures import colours, panels, remembered
 from inception_viz.figures.panels import Panel, Piece
 from inception_viz.text import Text
 
-CELLS = 256  # a side: below one pixel a cell, plotly drops cells
-SMALL = 160  # of a branch, whose map is as small as that
+CELLS = 256  # a side of a map that stands alone: two pixels a cell, of which plotly draws every one
+BESIDE, SMALL = 200, 100  # of one of two maps side by side, and of a branch
 BINS = np.linspace(-1, 1, 81)
 
 
@@ -79,9 +79,10 @@ def beside(shown: Mapping[str, tuple[Correlation, np.ndarray]], block: Block, te
     maps: list[Panel | None] = []
     for index, (name, (correlation, order)) in enumerate(shown.items(), start=1):
         r = correlation.r[np.ix_(order, order)]
-        step, down = reduced(r)[1], HIDDEN | {"autorange": "reversed"}
+        most, down = CELLS if many == 1 else BESIDE, HIDDEN | {"autorange": "reversed"}
+        step = reduced(r, most)[1]
         bands += [None, Panel([_band(block, order, step, "x")], name if many > 1 else "", HIDDEN, down)]
-        side, heat = [_band(block, order, step, "y")], [_heatmap(r, order, text, with_bar=index == many)]
+        side, heat = [_band(block, order, step, "y")], [_heatmap(r, order, text, with_bar=index == many, most=most)]
         maps += [Panel(side, "", HIDDEN, down), Panel(heat + (_named(block) if index == 1 else []), "", HIDDEN, down)]
     shares, gaps = [thin, 1 - thin], (gap, gap)
     if many == 1:
