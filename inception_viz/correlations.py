@@ -4,6 +4,7 @@ A constant channel (a dead one, for instance) correlates with nothing: its rows 
 with a channel that holds nan or infinity, as a network with broken weights may give.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,13 +43,39 @@ class Correlation:
 
     def part(self, start: int, stop: int) -> "Correlation":
         """The channels `start:stop` alone, a view: a branch's correlation is a slice of its block's."""
-        return Correlation(self.r[start:stop, start:stop], self.constant[start:stop], self.n)
+        if (start, stop) not in self._parts:
+            self._parts[start, stop] = Correlation(self.r[start:stop, start:stop], self.constant[start:stop], self.n)
+        return self._parts[start, stop]
+
+    @cached_property
+    def _parts(self) -> dict[tuple[int, int], "Correlation"]:
+        return {}
 
     def pairs(self) -> np.ndarray:
         """Every pair of live channels once: `(pairs,)`."""
         live = np.flatnonzero(~self.constant)
         r = self.r if len(live) == len(self.r) else self.r[np.ix_(live, live)]
         return squareform(r, checks=False) if len(r) > 1 else r[:0].ravel()
+
+    @property
+    def pair_count(self) -> int:
+        """How many pairs of live channels there are."""
+        live = int((~self.constant).sum())
+        return live * (live - 1) // 2
+
+    @cached_property
+    def strength(self) -> float:
+        """Mean |r| over all pairs of live channels; nan if there is none."""
+        pairs = self.pairs()
+        return float(np.abs(pairs).mean(dtype=np.float64)) if len(pairs) else float("nan")
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all that it holds: equal similarities have equal ones."""
+        running = hashlib.sha256(repr((self.n, self.r.shape, self.r.dtype)).encode())
+        for array in (self.r, self.constant):
+            running.update(np.ascontiguousarray(array).data)
+        return running.hexdigest()
 
     @cached_property
     def _leaves(self) -> np.ndarray:

@@ -49,7 +49,7 @@ class Evidence:
     @property
     def strength(self) -> float:
         """Mean |r| of the block."""
-        return nulls.strength(self.similar)
+        return self.similar.strength
 
 
 def check_kinds(kinds: Sequence[str]) -> None:
@@ -121,7 +121,7 @@ def _numbers(values: np.ndarray) -> list:
 
 
 def _null_summary(similar: Correlation, chance: Chance) -> dict:
-    tests, strength, against = chance.clusters, nulls.strength(similar), chance.pairs.against_chance()
+    tests, strength, against = chance.clusters, similar.strength, chance.pairs.against_chance()
     rarest = nulls.rarest(chance.pairs, similar)
     return {
         "draws": chance.null.draws,

@@ -137,12 +137,6 @@ def adjusted(p: np.ndarray) -> np.ndarray:
     return q
 
 
-def strength(similar: Correlation) -> float:
-    """Mean |r| over all pairs of live channels; nan if there is none."""
-    pairs = similar.pairs()
-    return float(np.abs(pairs).mean(dtype=np.float64)) if len(pairs) else float("nan")
-
-
 @dataclass(frozen=True, eq=False)
 class Null:
     """A similarity as it would be without what is asked for: `first` of the draws, `pairs` (n,) as many as that has, taken from all draws in turn,
@@ -170,7 +164,7 @@ def drawn(kind: str, similarities: Iterable[Correlation]) -> Null:
     if not found:
         raise ValueError("a null needs at least one draw")
     pairs = np.concatenate([s.pairs()[i :: len(found)] for i, s in enumerate(found)])
-    return Null(kind, found[0], pairs, np.array([strength(s) for s in found]))
+    return Null(kind, found[0], pairs, np.array([s.strength for s in found]))
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def _doubts(block: BlockAnalysis, found: Clusters, doubted: Evidence, text: Text
         by_chance = text("{null}: chance", null=text(nulls.KINDS[kind]))
         shown = {text("this network"): (block.correlation, order(block.correlation)), by_chance: (null, order(null))}
         yield f"null-{kind}-correlations", correlations.beside(shown, block.block, text)
-        pairs = {text("all pairs"): block.correlation.pairs()}
+        pairs = {text("all pairs"): block.correlation}
         yield f"null-{kind}-distribution", correlations.distribution(pairs, text, {by_chance: chance.null.pairs})
         yield f"null-{kind}-clusters", tested.tightness(chance.clusters, text(nulls.KINDS[kind]), text)
     yield "stability", tested.found_again(doubted.stability, doubted.chance_stability, text)

@@ -42,10 +42,8 @@ frame.show(drawing.beside(shown, block, text), f"correlations-{name}")
 st.subheader(text("How r is distributed"), anchor=False)
 left, right = st.columns([3, 2])
 with left:
-    parts = {branch.name: similar.part(branch.start, branch.stop).pairs() for branch in block.branches}
-    frame.show(
-        drawing.distribution(parts | {text("all pairs"): similar.pairs()}, text, {chance: null.pairs}), f"correlations-distribution-{name}"
-    )
+    parts = {branch.name: similar.part(branch.start, branch.stop) for branch in block.branches}
+    frame.show(drawing.distribution(parts | {text("all pairs"): similar}, text, {chance: null.pairs}), f"correlations-distribution-{name}")
 with right:
     if tested:
         tests = evidence.pair_tests(text, subject, similar, null)

@@ -15,7 +15,7 @@ from inception_viz.architecture import Block, Branch
 from inception_viz.attributions import Attribution
 from inception_viz.clusters import Clusters, find
 from inception_viz.correlations import correlate, measure, order, pearson
-from inception_viz.figures import activations, attributions, clusters, colours, correlations, panels
+from inception_viz.figures import activations, alternative, attributions, clusters, colours, correlations, panels
 from inception_viz.figures import knockouts as drawn_knockouts
 from inception_viz.figures import validation as drawn_validation
 from inception_viz.grids import Grid, tiles
@@ -209,3 +209,25 @@ def test_panels_lie_where_plotlys_own_subplots_would() -> None:
             assert ours.layout[axis + number].anchor == theirs.layout[axis + number].anchor
     for mine, their in zip(ours.layout.annotations, theirs.layout.annotations, strict=True):
         assert (mine.text, mine.x, mine.y) == (their.text, pytest.approx(their.x), pytest.approx(their.y))
+
+
+def test_a_figure_is_told_in_words() -> None:
+    text = Text("en")
+    values = attributions.bars(np.array([1.5, -0.25]), ["a<br>b", "c"], "<b>what each gives</b>", text)
+    assert alternative.describe(values, text).startswith("what each gives. bar chart. across: ")
+    assert alternative.describe(values, text).endswith("a b 1.5, c -0.25")
+    hidden = go.Figure([go.Scatter(x=[1], y=[2], name="seen"), go.Scatter(x=[1], y=[2], name="unseen", visible="legendonly")])
+    assert alternative.describe(hidden, text) == "line or point chart. shown: seen"
+    found = correlations.distribution({"1x1": similar(12)}, text)
+    assert alternative.describe(found, text) == "line or point chart. across: r. upwards: share of pairs. shown: 1x1 (n = 55 pairs)"
+
+
+def test_equal_similarities_share_a_figure() -> None:
+    text, places = Text("en"), np.arange(12)
+    one, same, other = similar(12), similar(12), similar(12, 61)
+    assert one.digest == same.digest != other.digest
+    assert correlations.whole(one, BLOCK, places, "", text) is correlations.whole(same, BLOCK, places, "", text)
+    assert correlations.whole(one, BLOCK, places, "", text) is not correlations.whole(other, BLOCK, places, "", text)
+    assert one.part(0, 4) is one.part(0, 4)
+    assert one.part(0, 4).digest != one.part(4, 8).digest
+    assert (one.pair_count, one.strength) == (55, pytest.approx(np.abs(one.pairs()).mean()))

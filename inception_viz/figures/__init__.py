@@ -9,6 +9,7 @@ from typing import Any, ParamSpec
 
 from plotly.graph_objects import Figure
 
+from inception_viz.correlations import Correlation
 from inception_viz.memory import Memory
 from inception_viz.text import Text
 
@@ -31,8 +32,10 @@ class _Pickler(pickle.Pickler):
     """Goes through whatever a figure is drawn from; nothing is ever unpickled."""
 
     def persistent_id(self, thing: object) -> str | None:
-        """Words count by their language."""
-        return thing.language if isinstance(thing, Text) else None
+        """Words count by their language, similarities by what they know of themselves."""
+        if isinstance(thing, Text):
+            return thing.language
+        return thing.digest if isinstance(thing, Correlation) else None
 
 
 class _Drawn(Figure):

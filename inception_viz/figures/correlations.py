@@ -14,6 +14,7 @@ from inception_viz.text import Text
 CELLS = 256  # a side of a map that stands alone: two pixels a cell, of which plotly draws every one
 BESIDE, SMALL = 200, 100  # of one of two maps side by side, and of a branch
 BINS = np.linspace(-1, 1, 81)
+Pairs = Correlation | np.ndarray  # all pairs of channels, or r of some (n,)
 
 
 def reduced(r: np.ndarray, cells: int = CELLS) -> tuple[np.ndarray, int]:
@@ -122,11 +123,12 @@ def branches(correlation: Correlation, block: Block, orders: Sequence[np.ndarray
 
 
 @remembered
-def distribution(parts: Mapping[str, np.ndarray], text: Text, by_chance: Mapping[str, np.ndarray] | None = None) -> go.Figure:
+def distribution(parts: Mapping[str, Pairs], text: Text, by_chance: Mapping[str, Pairs] | None = None) -> go.Figure:
     """The distribution of r in several sets of pairs: the share of pairs in each bin of width 0.025; dotted what it is `by_chance`."""
     traces: list[Piece] = []
     middle, right_to_left = (BINS[:-1] + BINS[1:]) / 2, text.direction == "rtl"
-    for name, pairs in {**parts, **(by_chance or {})}.items():
+    for name, found in {**parts, **(by_chance or {})}.items():
+        pairs = found.pairs() if isinstance(found, Correlation) else found
         if len(pairs) == 0:
             continue
         whole = name not in colours.BRANCH  # all pairs, or a null: what is to be compared first

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import streamlit as st
@@ -232,11 +233,15 @@ def grouped() -> dict[str, list[Page]]:
     return {group: pages for group, pages in found.items() if pages}
 
 
-def _style(text: Text) -> None:
-    sheets = ["style.css"] + (["right-to-left.css"] if text.direction == "rtl" else [])
-    sheets += ["presenter.css"] if session.current().presenter else []
+@cache
+def _sheets(right_to_left: bool, presenter: bool) -> str:
+    sheets = ["style.css"] + ["right-to-left.css"] * right_to_left + ["presenter.css"] * presenter
     branches = "".join(f"--branch-{i}:{colour};" for i, colour in enumerate(list(colours.BRANCH.values())[:4], 1))
-    st.html(f"<style>:root{{{branches}}}" + "".join((ASSETS / sheet).read_text(encoding="utf-8") for sheet in sheets) + "</style>")
+    return f"<style>:root{{{branches}}}" + "".join((ASSETS / sheet).read_text(encoding="utf-8") for sheet in sheets) + "</style>"
+
+
+def _style(text: Text) -> None:
+    st.html(_sheets(text.direction == "rtl", session.current().presenter))
     chosen = session.current()
     _document(
         data={

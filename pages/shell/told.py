@@ -30,7 +30,7 @@ def constants(text: Text, similar: Correlation, block: Block) -> None:
 
 def against_chance(text: Text, against: AgainstChance, similar: Correlation, null: Null, by_shifts: bool) -> None:
     """How many pairs, and how strong a block as a whole, are beyond one of the nulls."""
-    real = nulls.strength(similar)
+    real = similar.strength
     st.metric(
         text("Pairs beyond chance (p up to {level})", level=f"{against.level:.0%}"), text.isolated(f"{against.share:.1%}"),
         help=text("p is how often a pair is as strong in the null, whatever its sign. By chance alone about {level} of all pairs would be here.",
@@ -51,11 +51,11 @@ def against_chance(text: Text, against: AgainstChance, similar: Correlation, nul
 
 def untested(text: Text, similar: Correlation, null: Null) -> None:
     """Before a test: how strong the block is as a whole beside one draw of the null, and that this tests nothing."""
-    st.metric(text("Mean |r|, here and by chance"), text.isolated(f"{nulls.strength(similar):.3f} / {null.strengths.mean():.3f}"))
+    st.metric(text("Mean |r|, here and by chance"), text.isolated(f"{similar.strength:.3f} / {null.strengths.mean():.3f}"))
     st.info(
         text("{pairs} pairs over n = {n} positions or pictures. One draw of the null is shown, which tests nothing yet: “Test all pairs” says "
              "how many pairs are beyond chance.",
-             pairs=len(similar.pairs()), n=similar.n)
+             pairs=similar.pair_count, n=similar.n)
     )  # fmt: skip
 
 
