@@ -20,7 +20,7 @@ import tempfile
 import time
 import urllib.request
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -179,26 +179,20 @@ class Tab:
                 self.compare(picture, f"{page} changed", await self.timed("another block", self.visitor.choose("Block", block)))
 
 
-async def watch_health(server: Server, times: Times) -> None:
-    """Ask for the health every tenth of a second, until cancelled."""
-    while True:
-        started = time.perf_counter()
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(server.address.rsplit(":", 1)[1]))
-        writer.write(b"GET /_stcore/health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-        await reader.read()
-        writer.close()
-        times.health.append(time.perf_counter() - started)
-        await asyncio.sleep(0.1)
-
-
-@contextlib.asynccontextmanager
-async def healthy(server: Server, times: Times) -> AsyncIterator[None]:
-    """Within, the health is watched."""
-    task = asyncio.create_task(watch_health(server, times))
-    try:
-        yield
-    finally:
-        task.cancel()
+@contextlib.contextmanager
+def health_watched(server: Server, times: Times) -> Iterator[None]:
+    """Within, the health is asked for every tenth of a second; one wrong answer ends the asking, and so the run."""
+    command = [sys.executable, "-m", "benchmarks._health", server.address.rsplit(":", 1)[1]]
+    with tempfile.TemporaryFile("w+") as said:
+        asking = subprocess.Popen(command, cwd=ROOT, stdout=said)
+        try:
+            yield
+            assert asking.poll() is None, "the server gave no health"
+        finally:
+            asking.terminate()
+            asking.wait(10)
+        said.seek(0)
+        times.health = [float(line) for line in said.read().splitlines(keepends=True) if line.endswith("\n")]
 
 
 async def learn(server: Server, photos: list[bytes], truth: dict[tuple[int, str], str], pictures: int) -> None:
@@ -227,7 +221,7 @@ async def crowd(
                 picture = number * (len(photos) // tabs) + turn
                 await tab.take(picture, photos[picture], barrier, think or 0.0, chance)
 
-    async with healthy(server, times):
+    with health_watched(server, times):
         await asyncio.gather(*(student(number) for number in range(tabs)))
     return times
 
