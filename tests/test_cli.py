@@ -156,10 +156,10 @@ def lab(capsys: pytest.CaptureFixture[str], *words: str) -> dict:
         (["cost", "width", "--width", "16", "--depth", "1"], 8),
         (["cost", "depth", "--width", "8", "--depth", "3"], 4),
         (["cost", "blocks", "--block", "16", "7", "4", "4", "8", "2", "4", "4"], 2),
-        (["waste", "weights", "--weights", "random"], 58),
-        (["overfitting", "parameters", "--widths", "1", "2", "--labels", "20", "--seeds", "2", "--steps", "3"], 4),
-        (["overfitting", "labels", "--widths", "2", "--labels", "20", "50", "--seeds", "2", "--steps", "3"], 4),
-        (["overfitting", "curves", "--widths", "2", "--seeds", "2", "--steps", "3"], 2),
+        (["waste", "weights", "--weights", "random"], 58 + 120),
+        (["overfitting", "parameters", "--widths", "1", "2", "--labels", "20", "--seeds", "2", "--steps", "3"], 4 + 2),
+        (["overfitting", "labels", "--widths", "2", "--labels", "20", "50", "--seeds", "2", "--steps", "3"], 4 + 2),
+        (["overfitting", "curves", "--widths", "2", "--seeds", "2", "--steps", "3"], 3 * 4),
     ],
 )
 def test_the_laboratory_measures_without_a_browser(words: list[str], rows: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -160,7 +160,7 @@ def test_unsteady_times_decide_nothing() -> None:
         for p in (point("a", 2, 100, 1), point("b", 4, 400, 4))
     ]
     assert costs.grown(shaky).findings[0].supported is None
-    assert costs.saved({"3a": (shaky[0], shaky[1])}).findings[0].supported is None
+    assert costs.saved({"3a": (shaky[0], shaky[1])}, networks.GOOGLENET).findings[0].supported is None
     assert isinstance(costs.growth(shaky), Growth)
 
 
