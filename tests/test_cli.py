@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from skimage import data, io
 
-from inception_viz import cli, models
+from inception_viz import cli, dense_blocks, models, nulls, overfitting, sparsity, waste
 from inception_viz.text import Text
 from tests.conftest import BODY, HASH
 
@@ -193,3 +193,14 @@ def test_the_laboratory_refuses_in_one_line_what_is_too_much(words: list[str], c
     out, err = capsys.readouterr()
     assert out == ""
     assert err.split("\r")[-1].startswith("error: ")
+
+
+def test_the_laboratory_begins_where_its_pages_do() -> None:
+    """Else page and command would tell different numbers for the same question."""
+    parsed = cli.parser().parse_args
+    assert parsed(["lab", "coincidence", "x.png"]).twins == nulls.DRAWS
+    removal, planted = parsed(["lab", "waste", "removal"]), parsed(["lab", "blocks", "planted"])
+    assert (removal.threshold, removal.similar) == (waste.THRESHOLD, waste.SIMILAR)
+    assert sparsity.Shape(*planted.shape) == dense_blocks.SIZES["384 x 1152"]
+    trained = parsed(["lab", "overfitting", "parameters"])
+    assert (trained.seeds, trained.steps) == (overfitting.SEEDS, overfitting.STEPS)
