@@ -75,7 +75,7 @@ def costs(model: Model) -> None:
     with part("the loaded network, as far as each block"):
         told(cost.deeper(driven(cost.measure_stages(model))))
     with part("blocks with 1x1 reductions and naive"):
-        told(cost.saved(driven(cost.measure_blocks(GOOGLENET, device))))
+        told(cost.saved(driven(cost.measure_blocks(GOOGLENET, device)), GOOGLENET))
     with part("well-known networks"):
         found = driven(cost.measure_networks(device))
         told(cost.compared(found))
@@ -98,7 +98,7 @@ def wasted(model: Model) -> None:
         known = Labelled(views, np.array([named[wnid] for wnid in wnids]), 0, "validation")
     with part("weights near zero"):
         for threshold in (0.05, 0.1, 0.25):
-            told(waste.lazy(waste.near_zero(model, threshold), threshold, conditions(model.device)))
+            told(waste.lazy(waste.near_zero(model, threshold), threshold, waste.histogram(model), conditions(model.device)))
     with part(f"wasted channels, on {len(looked)} pictures"):
         seen, twin = (driven(waste.look(one, looked)) for one in (model, nulls.twin(model, 0)))
         told(waste.idle(waste.Idle.of(seen, twin, 0.95), conditions(model.device)))

@@ -15,7 +15,7 @@ from inception_viz import correlations, nulls
 from inception_viz.activations import capture
 from inception_viz.architecture import Block, describe
 from inception_viz.correlations import Correlation, Measure
-from inception_viz.measurement import Cell, Conditions, Finding, Outcome
+from inception_viz.measurement import Cell, Conditions, Finding, Outcome, Row
 from inception_viz.models import Model
 from inception_viz.text import Blank, message
 
@@ -74,6 +74,12 @@ class Coincidence:
         return _share(self.gap, self.shuffled)
 
     @property
+    def middle(self) -> tuple[float, float]:
+        """Between which two gaps the middle 95 % of the shuffled ones lie; nan without any."""
+        low, high = np.quantile(self.shuffled, (0.025, 0.975)) if len(self.shuffled) else (np.nan, np.nan)
+        return float(low), float(high)
+
+    @property
     def p_twins(self) -> float:
         """How often an untrained twin has as large a gap."""
         return _share(self.gap, self.twins)
@@ -82,7 +88,7 @@ class Coincidence:
         """As a row of a table."""
         return {
             "block": self.block, "inside": self.inside, "across": self.across, "gap": self.gap, "d": self.d,
-            "z": self.z, "p": self.p, "shuffles": len(self.shuffled),
+            "z": self.z, "p": self.p, "shuffles": len(self.shuffled), "shuffled_low": self.middle[0], "shuffled_high": self.middle[1],
             "twins_mean": float(np.mean(self.twins)) if len(self.twins) else float("nan"), "z_twins": self.z_twins, "p_twins": self.p_twins,
             "twins": len(self.twins), "channels": self.channels, "pairs_inside": self.pairs_inside, "pairs_across": self.pairs_across, "n": self.n,
         }  # fmt: skip
@@ -198,6 +204,8 @@ def of_pictures(model: Model, inputs: Tensor, count: int = nulls.DRAWS) -> Gener
 def answered(found: list[Coincidence], where: Conditions, level: float = LEVEL) -> Outcome:
     """In how many blocks the gap is beyond shuffled labels (p adjusted after Benjamini & Hochberg), and whether the mean gap is beyond the twins'.
 
+    A row for each block, then one for each of its twins.
+
     One test of the mean over blocks, since so few twins can't tell single blocks from chance once p is adjusted for their number.
     """
     shuffled = nulls.adjusted(np.array([c.p for c in found]))
@@ -220,8 +228,9 @@ def answered(found: list[Coincidence], where: Conditions, level: float = LEVEL) 
     second = message(
         "over all blocks the gap is {gap}, in untrained twins {twins}: {z} of their standard deviations, p = {p} (n = {n} twins)."
     )
-    rows = tuple(c.row() | {"p_adjusted": float(a)} | where.row() for c, a in zip(found, shuffled, strict=True))
-    return Outcome((Finding(INSIDE, first, _most(beyond, len(found)), facts), Finding(LEARNT, second, p <= level, more)), rows)
+    rows: list[Row] = [{**c.row(), "p_adjusted": float(a), **where.row()} for c, a in zip(found, shuffled, strict=True)]
+    rows += [{"block": c.block, "twin": seed, "gap": float(one), **where.row()} for c in found for seed, one in enumerate(c.twins)]
+    return Outcome((Finding(INSIDE, first, _most(beyond, len(found)), facts), Finding(LEARNT, second, p <= level, more)), tuple(rows))
 
 
 def _mean(found: list[Coincidence]) -> float:

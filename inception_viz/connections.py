@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from inception_viz.errors import VisitorError
 from inception_viz.measurement import Cell, Finding, Outcome, Timing, allow, within
 from inception_viz.races import ROUNDS, Ratio, digits, racing
 from inception_viz.sparsity import SEED, of_ratio, told_percent
@@ -47,6 +48,12 @@ PARALLEL = message("Connection went back from sparse tables to full because that
 BETTER = message("Inception's branches approximate a sparse structure with dense parts, which computers do fast.")
 
 
+class EvenKernel(VisitorError):
+    """A kernel without a middle: PyTorch would pad the map on one side first, and the copy would be timed as well."""
+
+    words = message("The kernel is {found}; it needs a middle: choose an odd number.")
+
+
 @dataclass(frozen=True)
 class Layer:
     """What is connected: `times` channels for each of LeNet-5's 6 inputs and 16 outputs, with a kernel, on a map of `side` x `side`."""
@@ -76,9 +83,11 @@ LENET_LAYER = Layer(1, 5, 10)
 
 
 def allowed(layer: Layer) -> Layer:
-    """The same layer, if it may be measured. Raises OutOfRange or TooLarge, before anything is allocated."""
+    """The same layer, if it may be measured. Raises OutOfRange, EvenKernel or TooLarge, before anything is allocated."""
     within(TIMES, layer.times, 1, MOST_TIMES)
     within(KERNEL, layer.kernel, 1, LARGEST_KERNEL)
+    if layer.kernel % 2 == 0:
+        raise EvenKernel(found=layer.kernel)
     within(SIDE, layer.side, 1, LARGEST_SIDE)
     within(GROUPS, layer.groups, 1, MOST_GROUPS)
     within(OPERATIONS, layer.inputs * layer.outputs * layer.kernel**2 * layer.side**2, 1, MOST_MACS)
@@ -335,5 +344,11 @@ def answered(comparison: Comparison) -> Outcome:
     best = {name: comparison.fastest(name) for name in (TABLE, RANDOM, FULL, INCEPTION)}
     findings = (_table(best[TABLE], best[FULL]), _parts(best[INCEPTION], best[RANDOM], best[FULL]))
     layer = comparison.layer
-    where: dict[str, Cell] = {"inputs": layer.inputs, "outputs": layer.outputs, "kernel": layer.kernel, "side": layer.side}
+    where: dict[str, Cell] = {
+        "inputs": layer.inputs,
+        "outputs": layer.outputs,
+        "kernel": layer.kernel,
+        "side": layer.side,
+        "groups": whole_groups(layer),
+    }
     return Outcome(findings, tuple(where | w.row() for w in comparison.found))

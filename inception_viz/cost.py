@@ -28,8 +28,9 @@ FACTORS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 CHOICES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)  # to choose a factor from
 LEAST_FACTOR, MOST_FACTOR = 0.1, 3.0
 LEAST_WIDEST, LEAST_DEEPEST = 8, 2  # with less there is nothing to compare
-WIDEST_BLOCK = 1024
+WIDEST_BLOCK, LARGEST_MAP = 1024, 112
 WIDTH, DEPTH, FACTOR, CHANNELS = message("The width"), message("The depth"), message("The factor"), message("The number of channels")
+MAP_SIDE = message("The side of the map")
 TOLERANCE = 0.3  # how far from 2 (or 1) a fitted exponent of time may lie and still be called quadratic (or linear)
 QUADRATIC = message(
     "If two convolutional layers are chained, any uniform increase in the number of their filters results in a quadratic increase of computation."
@@ -233,9 +234,9 @@ def _measured(plans: Sequence[_Plan], device: torch.device) -> Measuring:
 def measure_chains(shapes: Sequence[tuple[int, int]], device: torch.device, kernel: int = KERNEL, side: int = SIDE) -> Measuring:
     """Time chains of (width, depth); the size of a point is the width, or the depth where all are equally wide. Raises TooLarge, OutOfRange before any."""
     for width, depth in shapes:
-        allow(chain(width, depth, kernel, side).memory_bytes)
         within(WIDTH, width, 1, WIDEST)
         within(DEPTH, depth, 1, DEEPEST)
+        allow(chain(width, depth, kernel, side).memory_bytes)
     deep = len({width for width, _ in shapes}) == 1
     plans = []
     for width, depth in shapes:
@@ -301,7 +302,10 @@ def field(name: str) -> int:
 def check(widths: Widths) -> Widths:
     """The same widths, if they can be measured. Raises OutOfRange or TooLarge."""
     for name, value in vars(widths).items():
-        within(CHANNELS, value, 1, WIDEST_BLOCK if name != "side" else 112)
+        if name == "side":
+            within(MAP_SIDE, value, 1, LARGEST_MAP)
+        else:
+            within(CHANNELS, value, 1, WIDEST_BLOCK)
     allow(max(block(widths).memory_bytes, naive_block(widths).memory_bytes))
     return widths
 
@@ -404,8 +408,8 @@ def _half(points: Sequence[Point], values: Sequence[float]) -> str:
     return next(p.name for p, value in zip(points, values, strict=True) if value >= values[-1] / 2)
 
 
-def saved(pairs: Mapping[str, tuple[Point, Point]]) -> Outcome:
-    """What 1x1 reductions save, block by block; supported if every block is measured to be faster with them."""
+def saved(pairs: Mapping[str, tuple[Point, Point]], blocks: Mapping[str, Widths], five: int = 5) -> Outcome:
+    """What 1x1 reductions save, block by block; supported if every block is measured to be faster with them. The table holds all widths."""
     macs = [naive.cost.macs / reduced.cost.macs for reduced, naive in pairs.values()]
     times = [naive.timing.median / reduced.timing.median for reduced, naive in pairs.values()]
     sure = steady(point for pair in pairs.values() for point in pair)
@@ -415,7 +419,14 @@ def saved(pairs: Mapping[str, tuple[Point, Point]]) -> Outcome:
     )
     facts: dict[str, Blank] = {"low": f"{min(macs):.1f}", "high": f"{max(macs):.1f}", "fast_low": f"{min(times):.1f}", "fast_high": f"{max(times):.1f}",
              "fast": f"{np.median(times):.1f}", "n": len(pairs)}  # fmt: skip
-    rows = [p.row() | {"kind": kind} for pair in pairs.values() for kind, p in zip(("reduced", "naive"), pair, strict=True)]
+    rows: list[Row] = []
+    for name, pair in pairs.items():
+        widths = blocks[name]
+        for kind, point, branches in zip(("reduced", "naive"), pair, (by_branch(widths, five), naive_by_branch(widths, five)), strict=True):
+            parts: dict[str, Cell] = {f"macs_{branch}": part.macs for branch, part in branches.items()}
+            rows.append(
+                {"kind": kind} | point.row() | parts | {f"width_{which}": n for which, n in vars(widths).items()} | {"kernel_5x5": five}
+            )
     return Outcome((Finding(REDUCE, one if len(pairs) == 1 else several, min(times) > 1 if sure else None, facts),), tuple(rows))
 
 

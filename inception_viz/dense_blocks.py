@@ -448,6 +448,6 @@ def answered(clustering: Clustering) -> Outcome:
     rows = [where | g.row() for g in clustering.found]
     rows += [where | plain | clustering.csr_over_dense.row("over_dense") | clustering.csr.row()]
     rows += [where | {"method": DENSE} | clustering.dense.row()]
-    chance: dict[str, Cell] = {"matrix": clustering.kind, "inside": clustering.real, "p": clustering.p}
-    rows += [chance | {"method": "shuffled", "inside": float(share)} for share in clustering.null]
+    chance = where | {"method": "shuffled", "p": clustering.p} | clustering.csr.conditions.row()
+    rows += [chance | {"inside": float(share)} for share in clustering.null]
     return Outcome((_speed(clustering), _structure(clustering)), tuple(rows))

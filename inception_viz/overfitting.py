@@ -58,13 +58,11 @@ class Run:
         """Accuracy on its own pictures less that on others, at the end."""
         return float(self.own_accuracy[-1] - self.other_accuracy[-1])
 
-    def row(self) -> dict[str, Cell]:
-        """The end of training as a row of a table."""
-        return {
-            "width": self.width, "labels": self.labels, "seed": self.seed, "parameters": self.parameters, "steps": int(self.steps[-1]),
-            "training_accuracy": float(self.own_accuracy[-1]), "test_accuracy": float(self.other_accuracy[-1]), "gap": self.gap,
-            "training_loss": float(self.own_loss[-1]), "test_loss": float(self.other_loss[-1]),
-        }  # fmt: skip
+    def scores(self, point: int = -1) -> dict[str, float]:
+        """What a table holds of one point of the curves; of the end, if none is named."""
+        own, other = float(self.own_accuracy[point]), float(self.other_accuracy[point])
+        losses = {"training_loss": float(self.own_loss[point]), "test_loss": float(self.other_loss[point])}
+        return {"training_accuracy": own, "test_accuracy": other, "gap": own - other, **losses}
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,7 +207,7 @@ def memorised(found: Study) -> Outcome:
     facts: dict[str, Blank] = {
         "parameters": f"{run.parameters:,}", "labels": run.labels, "gap": mean, "gap_range": ends, "n": len(found.runs),
     }  # fmt: skip
-    return Outcome((Finding(PRONE, words, _verdict(gap), facts),), _rows(found))
+    return Outcome((Finding(PRONE, words, _verdict(gap), facts),), _rows(found, range(len(run.steps))))
 
 
 def wider(found: Study) -> Outcome:
@@ -243,5 +241,25 @@ def fewer(found: Study) -> Outcome:
     return Outcome((Finding(FEWER, words, _verdict(gap), facts),), _rows(found))
 
 
-def _rows(found: Study) -> tuple[dict[str, Cell], ...]:
-    return tuple({**run.row(), "wrong_labels": found.noise, **found.conditions.row()} for run in found.runs)
+def _rows(found: Study, points: Sequence[int] = (-1,)) -> tuple[dict[str, Cell], ...]:
+    """Of every run the `points` of its curves, by its seed; then, for each size, the mean over the seeds and its 95 % interval, by their number."""
+    rows: list[dict[str, Cell]] = []
+    for run in found.runs:
+        rows += [{**_size(run, point), "seed": run.seed, **run.scores(point)} for point in points]
+    for size in dict.fromkeys((run.width, run.labels) for run in found.runs):
+        runs = found.of(*size)
+        for point in points:
+            rows.append(_size(runs[0], point) | {"seeds": len(runs)} | _means([run.scores(point) for run in runs]))
+    return tuple({**row, "wrong_labels": found.noise, **found.conditions.row()} for row in rows)
+
+
+def _size(run: Run, point: int) -> dict[str, Cell]:
+    return {"width": run.width, "labels": run.labels, "parameters": run.parameters, "steps": int(run.steps[point])}
+
+
+def _means(scores: Sequence[dict[str, float]]) -> dict[str, Cell]:
+    """Mean and both ends of its interval, in columns side by side."""
+    cells: dict[str, Cell] = {}
+    for name in scores[0]:
+        cells[name], cells[f"{name}_low"], cells[f"{name}_high"] = interval([one[name] for one in scores])
+    return cells

@@ -121,8 +121,11 @@ class Judged:
 
     def row(self) -> dict[str, Cell]:
         """As a row of a table, with 95 % intervals of the shares."""
-        low, high = interval(self.same, self.n)
-        shares: dict[str, Cell] = {"same_share": self.same / self.n, "same_low": low, "same_high": high}
+        counts = {"same": self.same} | ({} if self.right is None else {"right": self.right})
+        shares: dict[str, Cell] = {}
+        for name, count in counts.items():
+            shares[f"{name}_share"] = count / self.n
+            shares[f"{name}_low"], shares[f"{name}_high"] = interval(count, self.n)
         return {**vars(self), **shares}
 
 
@@ -149,11 +152,16 @@ def _only(found: Waste, kinds: Sequence[int]) -> Waste:
 
 @dataclass(frozen=True, eq=False)
 class Pruning:
-    """What removing each kind of waste does, on views of the pictures or (`labelled`) on pictures whose class is known; `found` is the waste by block."""
+    """What removing each kind of waste does, on views of the pictures or (`labelled`) on pictures whose class is known; `found` is the waste by block.
+
+    Weights below `threshold` of their layer's root mean square were near zero, channels above `similar` copies.
+    """
 
     judged: tuple[Judged, ...]
     found: Mapping[str, Waste]
     labelled: bool
+    threshold: float
+    similar: float
     conditions: Conditions
 
 
@@ -205,7 +213,7 @@ def prune(
     said = np.concatenate(answers, 1)  # (networks, views)
     truth = labelled.truth if labelled else None
     judged = tuple(_judged(*what[:3], said[i], said[0], truth) for i, what in enumerate(networks))
-    return Pruning(judged, found, labelled is not None, conditions(model.device, model.dtype))
+    return Pruning(judged, found, labelled is not None, threshold, similar, conditions(model.device, model.dtype))
 
 
 def _said(network: nn.Module, batch: Tensor, tick: Tick) -> np.ndarray:
@@ -249,5 +257,6 @@ def outcome(found: Pruning) -> Outcome:
         if found.labelled:
             facts |= {"right": one.right or 0, "before": whole.right or 0, "chance": random.right or 0}
         findings.append(Finding(REMOVABLE, SAID[kind, found.labelled], saved >= MUCH and one.same / one.n >= SAME, facts))
-    rows = tuple({**one.row(), "macs_saved": 1 - one.macs / whole.macs, **found.conditions.row()} for one in found.judged)
+    how: dict[str, Cell] = {"threshold": found.threshold, "similar": found.similar, **found.conditions.row()}
+    rows = tuple({**one.row(), "macs_saved": 1 - one.macs / whole.macs, **how} for one in found.judged)
     return Outcome(tuple(findings), rows)

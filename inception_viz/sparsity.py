@@ -439,5 +439,6 @@ def answered(points: Sequence[Point]) -> Outcome:
     """Both findings, and every number: a row for each point, then one for each break-even density."""
     loose, groups = csr_at(points), at(points, GROUPS)
     findings = ([_paid(loose)] if loose else []) + ([_together(loose, groups)] if loose and groups else [])
-    rows: tuple[Row, ...] = tuple([p.row() for p in points] + [b.row() for b in break_even(points)])
+    where = {**points[0].shape.row(), **points[0].timing.conditions.row()}
+    rows: tuple[Row, ...] = (*(p.row() for p in points), *(b.row() | where for b in break_even(points)))
     return Outcome(tuple(findings), rows)

@@ -256,8 +256,8 @@ def at_random(seen: Seen, found: Waste, generator: np.random.Generator) -> Waste
     return Waste(found.block, np.where(gone, CONSTANT, USED), np.arange(len(gone)), np.where(gone, 0.0, 1.0), offset)
 
 
-def lazy(few: Sequence[LayerWeights], threshold: float, where: Conditions) -> Outcome:
-    """Whether most weights are near zero."""
+def lazy(few: Sequence[LayerWeights], threshold: float, shares: np.ndarray, where: Conditions) -> Outcome:
+    """Whether most weights are near zero; `shares` is the `histogram`, which goes into the table after the layers."""
     weights, near = sum(layer.weights for layer in few), sum(layer.near_zero for layer in few)
     macs = sum(layer.macs_near_zero for layer in few) / sum(layer.macs for layer in few)
     words = message(
@@ -269,23 +269,30 @@ def lazy(few: Sequence[LayerWeights], threshold: float, where: Conditions) -> Ou
         "chance": f"{by_chance(threshold):.1%}",
         "macs": f"{macs:.1%}",
     }
-    rows = tuple({**layer.row(), "threshold": threshold, **where.row()} for layer in few)
-    return Outcome((Finding(CAPACITY, words, near > weights / 2, facts),), rows)
+    rows: list[dict[str, Cell]] = [
+        {**layer.row(), "near_zero_bell_curve": by_chance(threshold) * layer.weights, "threshold": threshold} for layer in few
+    ]
+    rows += [
+        {"from_rms": float(low), "to_rms": float(high), "share": float(share), "share_bell_curve": float(chance)}
+        for low, high, share, chance in zip(EDGES[:-1], EDGES[1:], shares, bell(), strict=True)
+    ]
+    return Outcome((Finding(CAPACITY, words, near > weights / 2, facts),), tuple(row | where.row() for row in rows))
 
 
 @dataclass(frozen=True, eq=False)
 class Idle:
-    """Statistics and waste of every block, of the network and of a twin of it that was never trained."""
+    """Statistics and waste of every block, of the network and of a twin of it that was never trained; from `similar` on a channel is a copy."""
 
     seen: Mapping[str, Seen]
     found: Mapping[str, Waste]
     twin_seen: Mapping[str, Seen]
     twin_found: Mapping[str, Waste]
+    similar: float
 
     @classmethod
     def of(cls, seen: Mapping[str, Seen], twin_seen: Mapping[str, Seen], similar: float = SIMILAR) -> "Idle":
         """With the channels that are copies from `similar` on. Raises OutOfRange."""
-        return cls(seen, all_waste(seen, similar), twin_seen, all_waste(twin_seen, similar))
+        return cls(seen, all_waste(seen, similar), twin_seen, all_waste(twin_seen, similar), similar)
 
 
 def idle(both: Idle, where: Conditions) -> Outcome:
@@ -305,7 +312,8 @@ def idle(both: Idle, where: Conditions) -> Outcome:
         {
             "block": name, "channels": len(one.kind), "positions": both.seen[name].n, "dead": one.count(DEAD), "constant": one.count(CONSTANT),
             "copies": one.count(COPY), "copies_untrained": chance[name].count(COPY), "effective_rank": both.seen[name].rank,
-            "dead_untrained": chance[name].count(DEAD), "effective_rank_untrained": both.twin_seen[name].rank, **where.row(),
+            "dead_untrained": chance[name].count(DEAD), "constant_untrained": chance[name].count(CONSTANT),
+            "effective_rank_untrained": both.twin_seen[name].rank, "similar": both.similar, **where.row(),
         }
         for name, one in found.items()
     )  # fmt: skip

@@ -59,7 +59,7 @@ elif panel == "blocks":
     pairs = cost.of_blocks(text, GOOGLENET, "blocks", five)
     frame.show(drawing.blocks(pairs, text), "cost-blocks")
     cost.measured_on(text, cost.each(pairs), text("Widths as in the paper's Table 1, on pictures of 224 x 224."))
-    lab.outcome(text, library.saved(pairs), "cost-blocks", "blocks")
+    lab.outcome(text, library.saved(pairs, GOOGLENET, five), "cost-blocks", "blocks")
 elif panel == "own":
     left, right = st.columns(2)
     with left:
@@ -72,7 +72,7 @@ elif panel == "own":
     st.caption(text("Below each number: how many times that of the naive block, which has no reductions."))
     frame.show(drawing.branches(library.by_branch(widths, five), library.naive_by_branch(widths, five), text), "cost-own")
     cost.measured_on(text, cost.each(pairs))
-    lab.outcome(text, library.saved(pairs), "cost-own", "own")
+    lab.outcome(text, library.saved(pairs, {name: widths}, five), "cost-own", "own")
 else:
     found = cost.of_networks(text)
     frame.show(drawing.networks(found, text), "cost-networks")

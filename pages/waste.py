@@ -16,11 +16,12 @@ panel = lab.panel(
 if panel == "weights":
     threshold = waste.threshold(text)
     few = waste.near_zero(text, threshold)
-    frame.show(drawing.weights(waste.histogram(text), library.bell(), threshold, text), "waste-weights")
+    shares = waste.histogram(text)
+    frame.show(drawing.weights(shares, library.bell(), threshold, text), "waste-weights")
     frame.show(drawing.layers(few, library.by_chance(threshold), text), "waste-layers")
     st.caption(text("Dotted: what a bell curve has. Weights drawn at random, before any training, lie on it."))
     lab.computed_on(text, waste.where(text))
-    lab.outcome(text, library.lazy(few, threshold, waste.where(text)), "waste-weights")
+    lab.outcome(text, library.lazy(few, threshold, shares, waste.where(text)), "waste-weights")
 elif panel == "channels":
     both = waste.idle(text, waste.similar(text))
     frame.show(drawing.channels(both, text), "waste-channels")

@@ -1,4 +1,4 @@
-"""A picture of every page of the running app for README.md: `python scripts/screenshots.py ADDRESS [--language ar] [--theme dark]`.
+"""A picture of every page, and of some panels, of the running app for README.md: `python scripts/screenshots.py ADDRESS [--language ar] [--theme dark]`.
 
 Start the app first (`make run`). The pictures go to assets/screenshots/ as WebP, below 150 kB each.
 """
@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT))
 
 from pages.shell.frame import PAGES  # noqa: E402
 
+PANELS = {"dense_blocks": "sparsity?panel=blocks"}  # panels that stand behind another on their page
 FOLDER = ROOT / "assets" / "screenshots"
 DONE = "[data-testid=stApp][data-test-script-state=notRunning]"
 PATIENCE = 180_000  # milliseconds
@@ -50,7 +51,7 @@ def main() -> None:
     parser.add_argument("--language", default="en")
     parser.add_argument("--theme", default="light", choices=["light", "dark"])
     parser.add_argument("--picture", default="coffee")
-    parser.add_argument("--pages", nargs="*", default=list(PAGES))
+    parser.add_argument("--pages", nargs="*", default=[*PAGES, *PANELS])
     parser.add_argument("--out", type=Path, default=FOLDER)
     arguments = parser.parse_args()
     suffix = "" if (arguments.language, arguments.theme) == ("en", "light") else f"-{arguments.language}-{arguments.theme}"
@@ -62,8 +63,8 @@ def main() -> None:
             context = browser.new_context(bypass_csp=True, color_scheme=arguments.theme, viewport={"width": WIDTH, "height": HEIGHT})
             page = context.new_page()
             page.set_default_timeout(PATIENCE)
-            path = "" if word == "home" else word
-            page.goto(f"{arguments.address}/{path}?lang={arguments.language}&picture={arguments.picture}")
+            path = PANELS.get(word, "?" if word == "home" else f"{word}?")
+            page.goto(f"{arguments.address}/{path}&lang={arguments.language}&picture={arguments.picture}")
             drawn(page)
             data = packed(page.screenshot())
             (arguments.out / f"{word}{suffix}.webp").write_bytes(data)

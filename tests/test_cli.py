@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from skimage import data, io
 
-from inception_viz import cli, models
+from inception_viz import cli, dense_blocks, models, nulls, overfitting, sparsity, waste
 from inception_viz.text import Text
 from tests.conftest import BODY, HASH
 
@@ -156,10 +156,10 @@ def lab(capsys: pytest.CaptureFixture[str], *words: str) -> dict:
         (["cost", "width", "--width", "16", "--depth", "1"], 8),
         (["cost", "depth", "--width", "8", "--depth", "3"], 4),
         (["cost", "blocks", "--block", "16", "7", "4", "4", "8", "2", "4", "4"], 2),
-        (["waste", "weights", "--weights", "random"], 58),
-        (["overfitting", "parameters", "--widths", "1", "2", "--labels", "20", "--seeds", "2", "--steps", "3"], 4),
-        (["overfitting", "labels", "--widths", "2", "--labels", "20", "50", "--seeds", "2", "--steps", "3"], 4),
-        (["overfitting", "curves", "--widths", "2", "--seeds", "2", "--steps", "3"], 2),
+        (["waste", "weights", "--weights", "random"], 58 + 120),
+        (["overfitting", "parameters", "--widths", "1", "2", "--labels", "20", "--seeds", "2", "--steps", "3"], 4 + 2),
+        (["overfitting", "labels", "--widths", "2", "--labels", "20", "50", "--seeds", "2", "--steps", "3"], 4 + 2),
+        (["overfitting", "curves", "--widths", "2", "--seeds", "2", "--steps", "3"], 3 * 4),
     ],
 )
 def test_the_laboratory_measures_without_a_browser(words: list[str], rows: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -193,3 +193,14 @@ def test_the_laboratory_refuses_in_one_line_what_is_too_much(words: list[str], c
     out, err = capsys.readouterr()
     assert out == ""
     assert err.split("\r")[-1].startswith("error: ")
+
+
+def test_the_laboratory_begins_where_its_pages_do() -> None:
+    """Else page and command would tell different numbers for the same question."""
+    parsed = cli.parser().parse_args
+    assert parsed(["lab", "coincidence", "x.png"]).twins == nulls.DRAWS
+    removal, planted = parsed(["lab", "waste", "removal"]), parsed(["lab", "blocks", "planted"])
+    assert (removal.threshold, removal.similar) == (waste.THRESHOLD, waste.SIMILAR)
+    assert sparsity.Shape(*planted.shape) == dense_blocks.SIZES["384 x 1152"]
+    trained = parsed(["lab", "overfitting", "parameters"])
+    assert (trained.seeds, trained.steps) == (overfitting.SEEDS, overfitting.STEPS)

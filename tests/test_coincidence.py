@@ -106,7 +106,9 @@ def test_verdicts_follow_the_numbers(gap: float, inside: bool, learnt: bool) -> 
     twins, shuffled = list(np.linspace(0.2, 0.4, 19)), list(np.linspace(-0.1, 0.1, 99))
     outcome = coincidence.answered([of_gap(gap, twins, shuffled)] * 3, Conditions("cpu", 1, "float32"))
     assert [f.supported for f in outcome.findings] == [inside, learnt]
-    assert len(outcome.rows) == 3
+    assert [row.get("twin") for row in outcome.rows] == [None] * 3 + [*range(19)] * 3
+    assert [row["gap"] for row in outcome.rows[3:22]] == pytest.approx(twins)
+    assert (outcome.rows[0]["shuffled_low"], outcome.rows[0]["shuffled_high"]) == pytest.approx((-0.095, 0.095))
 
 
 def test_a_random_network_is_one_of_its_twins(googlenet: Model) -> None:

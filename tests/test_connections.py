@@ -102,6 +102,7 @@ def test_a_comparison_tells_all_its_numbers() -> None:
     assert shares == [0.25, 0.5, 0.75, 1]
     outcome = connections.answered(found)
     assert len(outcome.rows) == 9
+    assert {row["groups"] for row in outcome.rows} == {2}
     assert {row["wiring"] for row in outcome.rows} == {TABLE, RANDOM, FULL, GROUPED, INCEPTION}
     assert found.fastest(FULL).speedup == races.Ratio(1, 1, 1)
 
@@ -130,6 +131,13 @@ def test_bad_sizes_are_refused_before_memory_is_taken() -> None:
     ):
         with pytest.raises(error):
             next(connections.measure(layer, CPU))
+
+
+@pytest.mark.parametrize("kernel", [2, 4, 10])
+def test_a_kernel_without_a_middle_is_refused(kernel: int) -> None:
+    with pytest.raises(connections.EvenKernel) as caught:
+        next(connections.measure(Layer(1, kernel, 6), CPU))
+    assert caught.value.facts == {"found": kernel}
 
 
 def test_memory_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from inception_viz import cost, measurement, networks
 from inception_viz.activations import answers
@@ -41,7 +42,7 @@ def test_a_block_costs_what_pytorch_counts(name: str) -> None:
             nn.Sequential(nn.Conv2d(widths.inputs, widths.pool, 1, bias=False)),
         ]
         picture = torch.zeros(1, widths.inputs, widths.side, widths.side)
-        with torch.utils.flop_counter.FlopCounterMode(display=False) as counter:
+        with FlopCounterMode(display=False) as counter:
             outputs = [branch(picture) for branch in branches]
     assert counter.get_total_flops() // 2 == cost.block(widths).macs
     assert sum(o.shape[1] for o in outputs) == widths.outputs
@@ -113,7 +114,7 @@ def test_a_network_cut_at_a_block_answers_as_that_block(googlenet: Model) -> Non
 
 def test_chains_are_refused_before_they_take_memory() -> None:
     with pytest.raises(measurement.TooLarge) as caught:
-        next(cost.measure_chains([(8, 1), (100_000, 10)], torch.device("cpu")))
+        next(cost.measure_chains([(8, 1), (512, 32)], torch.device("cpu"), side=1000))
     assert caught.value.facts["allowed"] == 640
     for refused in (lambda: cost.widths_to(0), lambda: cost.widths_to(100_000), lambda: cost.depths_to(0), lambda: cost.depths_to(10**9)):
         with pytest.raises(measurement.OutOfRange):
@@ -134,3 +135,47 @@ def test_measured_chains_say_how_they_were_measured() -> None:
     assert all(0 < p.timing.low <= p.timing.median <= p.timing.high for p in points)
     assert np.array_equal([p.cost.macs for p in points], [cost.chain(4, 1, side=8).macs, cost.chain(8, 2, side=8).macs])
     assert points[0].timing.repeats == measurement.REPEATS
+
+
+@pytest.mark.parametrize("five", [3, 5])
+@pytest.mark.parametrize("name", networks.GOOGLENET)
+def test_what_is_timed_costs_what_is_told(name: str, five: int) -> None:
+    """The very networks that are run, reduced and naive, counted by PyTorch."""
+    widths = networks.GOOGLENET[name]
+    for told, build in ((cost.block, networks.block), (cost.naive_block, networks.naive_block)):
+        network = networks.hollow(lambda build=build: build(widths, five))
+        with FlopCounterMode(display=False) as counter:
+            network(torch.zeros(1, widths.inputs, widths.side, widths.side, device="meta"))
+        assert counter.get_total_flops() == 2 * told(widths, five).macs
+        assert sum(p.numel() for p in network.parameters() if p.ndim > 1) == told(widths, five).parameters
+
+
+@pytest.mark.parametrize(("width", "depth"), [(1, 1), (8, 3), (45, 2)])
+def test_a_chain_costs_what_pytorch_counts(width: int, depth: int) -> None:
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        networks.chain(width, depth)(torch.zeros(1, width, cost.SIDE, cost.SIDE))
+    assert counter.get_total_flops() == 2 * cost.chain(width, depth).macs
+
+
+def test_a_table_of_blocks_says_which_widths_were_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measurement.by_turns, "__defaults__", (1, torch.float32))
+    blocks = {"own": networks.Widths(16, 7, 4, 5, 8, 2, 3, 6)}
+    pairs, _ = driven(cost.measure_blocks(blocks, torch.device("cpu"), 3))
+    reduced, naive = cost.saved(pairs, blocks, 3).rows
+    assert [reduced[f"width_{name}"] for name in ("inputs", "side", "one", "reduce_three", "three", "reduce_five", "five", "pool")] == [
+        16, 7, 4, 5, 8, 2, 3, 6,
+    ]  # fmt: skip
+    for row in (reduced, naive):
+        assert row["kernel_5x5"] == 3
+        assert sum(row[f"macs_{branch}"] for branch in ("1x1", "3x3", "5x5", "pool")) == row["macs"]
+    assert naive["macs_pool"] == 0
+
+
+def test_a_refusal_names_what_was_asked() -> None:
+    blocks = {"own": networks.Widths(16, 999, 4, 4, 8, 2, 4, 4)}
+    with pytest.raises(measurement.OutOfRange) as caught:
+        next(cost.measure_blocks(blocks, torch.device("cpu")))
+    assert caught.value.facts == {"name": cost.MAP_SIDE, "found": 999, "low": 1, "high": cost.LARGEST_MAP}
+    for width, depth in ((10**11, 2), (8, 10**9)):
+        with pytest.raises(measurement.OutOfRange):
+            next(cost.measure_chains([(width, depth)], torch.device("cpu")))

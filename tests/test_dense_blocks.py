@@ -103,6 +103,7 @@ def test_structure_is_told_from_chance(kind: str, supported: bool) -> None:
     assert {g.method for g in found.found} == {dense_blocks.GIVEN, *dense_blocks.methods()} | ({dense_blocks.ANSWER} if truth else set())
     assert found.best.over_csr.median == max(g.over_csr.median for g in found.found if g.method in METHODS)
     assert len(outcome.rows) == len(found.found) + 2 + len(found.null)
+    assert all({"device", "threads", "precision", "density"} <= row.keys() for row in outcome.rows)
 
 
 def test_without_the_package_the_other_methods_stay(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import torch
 from inception_viz import connections, networks, overfitting, waste
 from inception_viz import cost as costs
 from inception_viz.cost import Cost, Growth, Point
+from inception_viz.figures import colours
 from inception_viz.figures import connections as connections_drawing
 from inception_viz.figures import cost as drawing
 from inception_viz.figures import overfitting as curves
@@ -62,7 +63,7 @@ def test_stages_are_shares_of_the_whole_network(text: Text) -> None:
     assert list(macs.y) == list(parameters.y) == [0.25, 0.75, 1]
     assert list(time.y) == [0.125, 0.25, 1]
     assert list(time.error_y.array) == pytest.approx([0.05, 0.1, 0.4])
-    assert list(time.x) == [text(costs.STEM), "3a", text(costs.WHOLE)]
+    assert list(time.x) == [colours.two_lines(name, text) for name in (text(costs.STEM), "3a", text(costs.WHOLE))]
     told = costs.deeper(points).findings[0]
     assert told.facts["macs"] == "3a"
     assert text(costs.WHOLE) in told.told(text)
@@ -73,7 +74,14 @@ def test_names_of_two_scripts_begin_as_the_page_reads() -> None:
     found = connections.Comparison(connections.LENET_LAYER, tuple(wired(name, way) for name, way in WAYS))
     names = connections_drawing.costs(found, Text("ar")).data[0].y
     assert all(name.startswith("\u2068\u200f") and name.endswith("\u2069") for name in names)
-    assert connections_drawing.costs(found, Text("en")).data[0].y[0] == "full connection, as it is built"
+    assert connections_drawing.costs(found, Text("en")).data[0].y[0] == "full connection,<br>as it is built"
+
+
+def test_each_line_of_a_broken_arabic_title_is_isolated() -> None:
+    """Else a figure, which lays text left to right, puts the comma of the first line on the wrong side."""
+    lines = colours.two_lines("الزمن، مللي ثانية", Text("ar")).split("<br>")
+    assert [line.strip("\u2068\u2069\u200f") for line in lines] == ["الزمن،", "مللي ثانية"]
+    assert all(line[0] == "\u2068" and line[-1] == "\u2069" for line in lines)
 
 
 @BOTH
@@ -83,6 +91,7 @@ def test_networks_stand_side_by_side(text: Text) -> None:
     assert [list(bar.x) for bar in bars] == [[50_000, 10_000], [5, 1], [250, 100], [195, 379]]
     assert list(bars[2].error_x.array) == pytest.approx([100, 40])
     assert [t.text[0].strip() for t in traces(figure, "scatter")] == ["50000.0", "5.00", "250", "195"]
+    assert [title.text.count("<br>") for title in figure.layout.annotations] == [1] * 4  # or they would meet on a telephone
 
 
 @BOTH
@@ -160,7 +169,7 @@ def test_unsteady_times_decide_nothing() -> None:
         for p in (point("a", 2, 100, 1), point("b", 4, 400, 4))
     ]
     assert costs.grown(shaky).findings[0].supported is None
-    assert costs.saved({"3a": (shaky[0], shaky[1])}).findings[0].supported is None
+    assert costs.saved({"3a": (shaky[0], shaky[1])}, networks.GOOGLENET).findings[0].supported is None
     assert isinstance(costs.growth(shaky), Growth)
 
 

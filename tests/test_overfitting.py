@@ -140,5 +140,18 @@ def test_fewer_labels_are_set_against_most() -> None:
     outcome = overfitting.fewer(study(runs))
     assert outcome.findings[0].supported
     assert outcome.findings[0].facts["gap"] == "+30.0"
-    assert len(outcome.rows) == 9
+    assert [row.get("seed") for row in outcome.rows] == [0, 1, 2] * 3 + [None] * 3
     assert overfitting.memorised(study(runs[:3])).findings[0].facts["gap"] == "+39.0"
+
+
+def test_the_table_of_curves_holds_every_point_and_its_spread() -> None:
+    runs = [run(4, 20, seed, 1.0, 0.5 + 0.1 * seed) for seed in range(3)]
+    rows = overfitting.memorised(study(runs)).rows
+    assert [(row["seed"], row["steps"]) for row in rows[:6]] == [(seed, step) for seed in range(3) for step in (0, 1)]
+    assert [row["test_accuracy"] for row in rows[:6]] == [float(run.other_accuracy[point]) for run in runs for point in (0, 1)]
+    for point, row in enumerate(rows[6:]):
+        assert row["seeds"] == 3
+        expected = overfitting.interval([run.other_loss[point] for run in runs])
+        assert (row["test_loss"], row["test_loss_low"], row["test_loss_high"]) == expected
+    assert rows[-1]["gap"] == pytest.approx(0.4)
+    assert rows[-1]["gap_low"] < 0.4 < rows[-1]["gap_high"]

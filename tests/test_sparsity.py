@@ -97,6 +97,7 @@ def test_a_measurement_tells_all_its_numbers() -> None:
     outcome = sparsity.answered(points)
     assert len(outcome.findings) == 2
     assert len(outcome.rows) == 3 * len(FORMATS)
+    assert all({"device", "threads", "precision", "outputs"} <= row.keys() for row in outcome.rows)
     bsr = next(p for p in points if p.format == sparsity.SCATTERED_BSR and p.asked == 0.5)
     assert bsr.stored == 1  # every tile holds a non-zero
 

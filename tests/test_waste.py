@@ -241,6 +241,7 @@ def test_pruning_judges_each_kind_of_waste_and_says_on_what(googlenet: Model, ch
     assert len(outcome.findings) == 2
     assert all(row["device"] == found.conditions.device for row in outcome.rows)
     assert outcome.rows[0]["right"] is None
+    assert {(row["threshold"], row["similar"]) for row in outcome.rows} == {(0.1, 0.9)}
 
 
 def test_pruning_can_be_stopped_between_batches(googlenet: Model, chelsea: Picture) -> None:
@@ -259,10 +260,15 @@ def test_findings_compare_with_an_untrained_twin(googlenet: Model, chelsea: Pict
     outcome = waste.idle(waste.Idle.of(one, twin, 0.9), conditions(googlenet.device))
     assert [row["block"] for row in outcome.rows] == [block.name for block in describe(googlenet).blocks]
     assert outcome.findings[0].facts["twin_dead"] == sum(waste.waste(s, 0.9).count(DEAD) for s in twin.values())
+    assert [row["constant_untrained"] for row in outcome.rows] == [waste.waste(s, 0.9).count(CONSTANT) for s in twin.values()]
+    assert {row["similar"] for row in outcome.rows} == {0.9}
 
 
 def test_most_weights_near_zero_would_support_the_claim(googlenet: Model) -> None:
     where = conditions(googlenet.device)
     for threshold, supported in ((0.25, False), (1.0, True)):
-        outcome = waste.lazy(waste.near_zero(googlenet, threshold), threshold, where)
+        few, shares = waste.near_zero(googlenet, threshold), waste.histogram(googlenet)
+        outcome = waste.lazy(few, threshold, shares, where)
         assert outcome.findings[0].supported is supported
+        assert [row["near_zero"] for row in outcome.rows[: len(few)]] == [layer.near_zero for layer in few]
+        assert [row["share"] for row in outcome.rows[len(few) :]] == shares.tolist()

@@ -5,6 +5,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from inception_viz.text import Text
+
 BRANCH = {
     "1x1": "#2b7fd0",
     "3x3": "#cf6a00",
@@ -64,7 +66,8 @@ def name_rows(figure: go.Figure, names: Sequence[str], right_to_left: bool) -> N
     """Rows named from the top down. Plotly measures no room for names in a right-to-left page, so it is given."""
     figure.update_yaxes(autorange="reversed", automargin=not right_to_left)
     if right_to_left:
-        figure.update_layout(margin_l=min(220, 14 + 8 * max(map(len, names), default=0)))
+        longest = max((len(line) for name in names for line in name.split("<br>")), default=0)
+        figure.update_layout(margin_l=min(220, 14 + 8 * longest))
 
 
 def title_rows(figure: go.Figure, title: str, right_to_left: bool) -> None:
@@ -82,10 +85,12 @@ def number_rows(figure: go.Figure, right_to_left: bool) -> None:
         figure.update_layout(margin_l=56)
 
 
-def two_lines(title: str) -> str:
+def two_lines(title: str, text: Text) -> str:
     """A title broken at the space nearest to its middle, for narrow columns; what is isolated from the text around it is not broken.
 
-    >>> two_lines("storage against CSR")
+    Each line is isolated by itself: figures lay text left to right, and a comma at the end of an Arabic line would stand at its beginning.
+
+    >>> two_lines("storage against CSR", Text("en"))
     'storage<br>against CSR'
     """
     depth, spaces = 0, []
@@ -94,9 +99,9 @@ def two_lines(title: str) -> str:
         if character == " " and not depth:
             spaces.append(place)
     if not spaces:
-        return title
+        return text.isolated(title)
     middle = min(spaces, key=lambda place: abs(place - len(title) / 2))
-    return title[:middle] + "<br>" + title[middle + 1 :]
+    return text.isolated(title[:middle]) + "<br>" + text.isolated(title[middle + 1 :])
 
 
 def titled(figure: go.Figure, rows: Sequence[str], height: int, right_to_left: bool) -> go.Figure:

@@ -11,7 +11,8 @@ from inception_viz.figures import colours
 from inception_viz.sparsity import told_percent
 from inception_viz.text import Text
 
-TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
+TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
+TOLD = (0.01, 0.1, 1, 10, 100)  # of the ticks: all of them have no room on a telephone
 CELLS = 96  # a side: below two pixels a cell, plotly drops cells
 GROUND, CONNECTED = "rgba(125,133,144,0.12)", "#5b6b80"
 
@@ -26,7 +27,7 @@ def tables(wired: Mapping[str, Wiring], text: Text) -> go.Figure:
     """Every wiring's table, outputs down and inputs across; Inception's in the colours of its branches, over the channels that its last stage reads."""
     palette = [GROUND, CONNECTED, *(colours.branch(name) for name, _ in BRANCHES)]
     scale = [[(i + end) / len(palette), colour] for i, colour in enumerate(palette) for end in (0, 1)]
-    names = [colours.two_lines(text(name)) for name in wired]
+    names = [colours.two_lines(text(name), text) for name in wired]
     figure = make_subplots(1, len(wired), subplot_titles=names, horizontal_spacing=0.02)
     for column, wiring in enumerate(wired.values(), start=1):
         values = np.where(wiring.table, np.where(wiring.branch < 0, 1, 2 + wiring.branch)[:, None], 0).astype(np.uint8)
@@ -42,7 +43,8 @@ def tables(wired: Mapping[str, Wiring], text: Text) -> go.Figure:
     for name, _ in BRANCHES:
         marker = {"color": colours.branch(name), "symbol": "square", "size": 10}
         figure.add_scatter(x=[None], y=[None], mode="markers", name=name, marker=marker, row=1, col=len(wired))
-    figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False, title=text("inputs"))
+    figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False)
+    figure.update_xaxes(title=text("inputs"), col=(len(wired) + 1) // 2)  # once, in the middle: five would meet on a telephone
     figure.update_yaxes(showticklabels=False, showgrid=False, zeroline=False, autorange="reversed")
     figure.update_annotations(font_size=12)
     colours.plain(figure, 400, top=80)
@@ -54,7 +56,7 @@ def tables(wired: Mapping[str, Wiring], text: Text) -> go.Figure:
 def costs(comparison: Comparison, text: Text) -> go.Figure:
     """Operations and measured time of every wiring in every way that it is run, as shares of full connection's; of weights it needs the same share."""
     full, found = comparison.fastest(FULL), comparison.found
-    names = [text.isolated(text("{wiring}, {way}", wiring=text(w.wiring), way=text(w.way))) for w in found]
+    names = [colours.two_lines(text("{wiring}, {way}", wiring=text(w.wiring), way=text(w.way)), text) for w in found]
     times = [1 / w.speedup.median for w in found]
     spread = {
         "type": "data", "array": [1 / w.speedup.low - 1 / w.speedup.median for w in found],
@@ -70,7 +72,9 @@ def costs(comparison: Comparison, text: Text) -> go.Figure:
         marker={"color": colours.BRANCH["3x3"], "size": 12, "symbol": "diamond"}, hovertemplate="%{y}: %{x:.1%}<extra></extra>", cliponaxis=False,
     )  # fmt: skip
     figure.add_vline(1, line={"color": colours.NEUTRAL, "width": 1.5})
-    figure.update_xaxes(type="log", title=text("share of full connection"), tickvals=TICKS, ticktext=[f"{100 * t:g} %" for t in TICKS])
+    figure.update_xaxes(
+        type="log", title=text("share of full connection"), tickvals=TICKS, ticktext=[f"{100 * t:g} %" if t in TOLD else "" for t in TICKS]
+    )
     colours.plain(figure, 110 + 44 * len(names), top=40)
     colours.name_rows(figure, names, text.direction == "rtl")
-    return figure
+    return figure.update_layout(margin_r=24)  # for a number over the right end

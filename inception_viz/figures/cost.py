@@ -13,6 +13,7 @@ from inception_viz.text import Text
 PARAMETERS, MACS, TIME = colours.BRANCH["pool"], colours.BRANCH["1x1"], colours.BRANCH["3x3"]
 SPREAD = "#9aa4af"  # seen on both grounds and on the bars
 ROW = 26
+STANDING = 74  # pixels below a figure for names that stand upright on a telephone, which plotly does not measure on a right-to-left page
 
 
 def _spread(points: Sequence[Point], unit: float) -> dict:
@@ -58,7 +59,7 @@ def growth(points: Sequence[Point], grew: Growth, size: str, text: Text) -> go.F
 
 def stages(points: Sequence[Point], text: Text) -> go.Figure:
     """How much of the whole network's parameters, multiply-accumulates and time is reached at the end of each stage."""
-    names, whole = [text(p.name) for p in points], points[-1]
+    names, whole = [colours.two_lines(text(p.name), text) for p in points], points[-1]
     lines = (
         (text("Parameters"), [p.cost.parameters / whole.cost.parameters for p in points], PARAMETERS, "dot"),
         (text("Multiply-accumulates"), [p.cost.macs / whole.cost.macs for p in points], MACS, "dash"),
@@ -71,10 +72,13 @@ def stages(points: Sequence[Point], text: Text) -> go.Figure:
             x=names, y=values, name=name, mode="lines+markers", line={"color": colour, "dash": dash, "width": 2}, marker={"size": 7},
             hovertemplate="%{x}: %{y:.1%}<extra></extra>", **measured,
         )  # fmt: skip
-    figure.update_xaxes(type="category", title=text("as far as the end of"))
+    figure.update_xaxes(type="category", title=text("as far as the end of"), automargin=text.direction != "rtl")
     top = max(max(values) for _, values, *_ in lines)  # one slow run reaches out of the figure rather than flattening it
     figure.update_yaxes(tickformat=".0%", range=[0, 1.5 * top])
     colours.plain(figure, 420, top=30)
+    if text.direction == "rtl":
+        figure.update_layout(margin_b=STANDING + 30)
+        figure.update_xaxes(title_standoff=STANDING)
     colours.title_rows(figure, text("share of the whole network"), text.direction == "rtl")
     return figure
 
@@ -89,7 +93,8 @@ def networks(found: Sequence[tuple[Point, int]], text: Text) -> go.Figure:
         (text("receptive field, pixels"), [float(field) for _, field in found], colours.BRANCH["5x5"], ".0f"),
     )
     titles = [title for title, *_ in columns]
-    figure = make_subplots(2, 2, shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.06, vertical_spacing=0.12)
+    broken = [colours.two_lines(title, text) for title in titles]
+    figure = make_subplots(2, 2, shared_yaxes=True, subplot_titles=broken, horizontal_spacing=0.06, vertical_spacing=0.14)
     for place, (_, values, colour, shown) in enumerate(columns):
         cell = {"row": 1 + place // 2, "col": 1 + place % 2}
         ends = [p.timing.high * 1e3 for p in points] if colour == TIME else values
@@ -100,11 +105,11 @@ def networks(found: Sequence[tuple[Point, int]], text: Text) -> go.Figure:
             x=ends, y=names, mode="text", text=[f"\u00a0{v:{shown}}" for v in values], textposition="middle right", cliponaxis=False,
             hoverinfo="skip", **cell,
         )  # fmt: skip
-        figure.update_xaxes(range=[0, 1.4 * max(ends)], **cell)
+        figure.update_xaxes(range=[0, 1.75 * max(ends)], **cell)
     figure.update_xaxes(showticklabels=False, showgrid=False)
     figure.update_layout(showlegend=False)
     figure.update_annotations(font_size=13)
-    colours.plain(figure, 110 + 3 * ROW * len(names), top=36)
+    colours.plain(figure, 130 + 3 * ROW * len(names), top=46)
     colours.name_rows(figure, names, text.direction == "rtl")
     return figure
 

@@ -9,6 +9,7 @@ from inception_viz.figures import colours
 from inception_viz.measurement import Timing
 from inception_viz.text import Text
 
+ROOM = 1.7  # of the longest bar
 CELLS = 144  # of the longer side: below two pixels a cell, plotly drops cells
 
 
@@ -60,15 +61,17 @@ def _run(name: str, timing: Timing) -> str:
 def orders(clustering: Clustering, text: Text) -> go.Figure:
     """For every order the share of non-zeros inside blocks (dotted: what shuffled ones reach), its storage, and its time beside CSR's and dense's."""
     found = clustering.found
-    names = [text.isolated(text(g.method)) for g in found]
+    names = [colours.two_lines(text(g.method), text) for g in found]
     titles = [text("non-zeros inside"), text("storage against CSR"), text("time, milliseconds")]
-    figure = make_subplots(1, 3, shared_yaxes=True, subplot_titles=[colours.two_lines(title) for title in titles], horizontal_spacing=0.04)
+    figure = make_subplots(
+        1, 3, shared_yaxes=True, subplot_titles=[colours.two_lines(title, text) for title in titles], horizontal_spacing=0.08
+    )
     values = (([g.inside for g in found], ".0%"), ([g.storage for g in found], ".2f"), ([1e3 * g.timing.median for g in found], ".2f"))
     for column, ((bars, shown), colour) in enumerate(
         zip(values, (colours.BRANCH[n] for n in ("1x1", "pool", "3x3")), strict=True), start=1
     ):
         figure.add_bar(
-            x=bars, y=names, orientation="h", marker_color=colour, texttemplate="%{x:" + shown + "}", textposition="auto", textangle=0,
+            x=bars, y=names, orientation="h", marker_color=colour, texttemplate="%{x:" + shown + "}", textposition="outside", cliponaxis=False,
             hovertemplate="%{y}: %{x:" + shown + "}<extra></extra>", row=1, col=column,
         )  # fmt: skip
     figure.data[-1].update(
@@ -77,12 +80,16 @@ def orders(clustering: Clustering, text: Text) -> go.Figure:
     plain = ((CSR, clustering.csr), (text(DENSE), clustering.dense))
     for name, timing in plain:
         figure.add_bar(
-            x=[1e3 * timing.median], y=[name], orientation="h", marker_color=colours.NEUTRAL, texttemplate="%{x:.2f}", textposition="auto", textangle=0,
+            x=[1e3 * timing.median], y=[name], orientation="h", marker_color=colours.NEUTRAL, texttemplate="%{x:.2f}", textposition="outside", cliponaxis=False,
             hovertext=[_run(name, timing)], hovertemplate="%{hovertext}<extra></extra>", row=1, col=3,
         )  # fmt: skip
     figure.add_vline(float(clustering.null.mean()), line={"dash": "dot", "color": colours.NEUTRAL}, row=1, col=1)
     figure.add_vline(1, line={"dash": "dot", "color": colours.NEUTRAL}, row=1, col=2)
-    figure.update_xaxes(showgrid=False, rangemode="tozero", showticklabels=False)
+    figure.update_xaxes(showgrid=False, showticklabels=False)
+    timings = [*(g.timing for g in found), clustering.csr, clustering.dense]
+    longest = (max(g.inside for g in found), max(1.0, *(g.storage for g in found)), 1e3 * max(timing.median for timing in timings))
+    for column, end in enumerate(longest, start=1):
+        figure.update_xaxes(range=[0, ROOM * end], row=1, col=column)  # and the number behind the longest bar
     figure.update_annotations(font_size=13)
     figure.update_layout(showlegend=False)
     colours.plain(figure, 100 + 32 * (len(names) + 2), top=46)

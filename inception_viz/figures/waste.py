@@ -79,13 +79,13 @@ def removal(judged: Sequence[Judged], text: Text) -> go.Figure:
     """For each kind of waste the multiply-accumulates that are saved, and how often the answer stays, or is right, with 95 % intervals."""
     whole = next(one for one in judged if one.removed == WHOLE)
     shown = [one for one in judged if one.removed != WHOLE]
-    names = [text(one.removed) for one in shown]
+    names = [colours.two_lines(text(one.removed), text) for one in shown]
     columns = [(text("same class as before"), [one.same for one in shown], colours.BRANCH["5x5"])]
     if whole.right is not None:
         columns.append((text("right class"), [one.right or 0 for one in shown], colours.BRANCH["pool"]))
     titles = [text("MACs saved"), *(title for title, *_ in columns)]
     figure = make_subplots(
-        1, len(titles), shared_yaxes=True, subplot_titles=[colours.two_lines(title) for title in titles], horizontal_spacing=0.06
+        1, len(titles), shared_yaxes=True, subplot_titles=[colours.two_lines(title, text) for title in titles], horizontal_spacing=0.12
     )
     figure.add_bar(
         x=np.array([1 - one.macs / whole.macs for one in shown]), y=names, orientation="h", marker_color=colours.BRANCH["1x1"], width=0.5,
@@ -101,11 +101,12 @@ def removal(judged: Sequence[Judged], text: Text) -> go.Figure:
         )  # fmt: skip
     if whole.right is not None:
         figure.add_vline(x=whole.right / whole.n, line={"color": colours.NEUTRAL, "dash": "dot"}, row=1, col=3)
-    figure.update_xaxes(tickformat=".0%", range=[0, 1.04], zeroline=True, dtick=0.5)
+    figure.update_xaxes(range=[0, 1.04], zeroline=True, tickvals=[0, 1], ticktext=["0", "100%"], tickangle=0)
     figure.update_yaxes(range=[len(names) - 0.5, -0.7])
     figure.update_layout(showlegend=False)
     figure.update_annotations(font_size=13)
     colours.plain(figure, 100 + 56 * len(names), top=46)
     colours.name_rows(figure, names, text.direction == "rtl")
+    figure.update_layout(margin_r=30)  # for the numbers over the right ends
     figure.update_yaxes(autorange=False)
     return figure

@@ -53,6 +53,14 @@ def table(text: Text, found: Comparison) -> None:
     ]
     places = [text("MACs, million"), text("Time, ms"), text("fastest"), text("slowest")]
     st.dataframe(rows, hide_index=True, column_config={place: st.column_config.NumberColumn(format="%.3g") for place in places})
+    layer, whole = found.layer, connections.whole_groups(found.layer)
+    if whole != layer.groups:
+        st.caption(
+            text(
+                "Groups: {n} instead of {asked}, the next lower number that divides both {inputs} inputs and {outputs} outputs.",
+                n=whole, asked=layer.groups, inputs=layer.inputs, outputs=layer.outputs,
+            )
+        )  # fmt: skip
 
 
 def compared(text: Text, layer: Layer) -> Comparison:

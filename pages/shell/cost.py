@@ -74,21 +74,29 @@ def edited(text: Text, name: str) -> Widths:
         key = f"width {name} {width}"
         kept = session.current().choices.get(key, getattr(paper, width))
         found[width] = column.number_input(label, 1, cost.WIDEST_BLOCK, kept, 8, key=key, on_change=_keep, args=(key,))
+    st.caption(text("Each width from {low} to {high} channels; what lies outside is not taken.", low=1, high=cost.WIDEST_BLOCK))
     return Widths(paper.inputs, paper.side, **found)
 
 
-def told(text: Text, point: Point, against: Point | None = None, outputs: int | None = None) -> None:
-    """Parameters, multiply-accumulates and time of one point; how many times those of another, if there is one."""
+def told(text: Text, point: Point, against: Point, outputs: int | None = None) -> None:
+    """Parameters, multiply-accumulates and time of one point, how many times those of another, and the spread of both times."""
     numbers = {
-        text("Parameters"): (f"{point.cost.parameters:,}", point.cost.parameters, against and against.cost.parameters),
-        text("Multiply-accumulates"): (f"{point.cost.macs / 1e6:,.1f} M", point.cost.macs, against and against.cost.macs),
-        text("Measured time"): (f"{1e3 * point.timing.median:.3g} ms", point.timing.median, against and against.timing.median),
+        text("Parameters"): (f"{point.cost.parameters:,}", point.cost.parameters, against.cost.parameters),
+        text("Multiply-accumulates"): (f"{point.cost.macs / 1e6:,.1f} M", point.cost.macs, against.cost.macs),
+        text("Measured time"): (f"{1e3 * point.timing.median:.3g} ms", point.timing.median, against.timing.median),
     }
     places = st.columns(len(numbers) + (outputs is not None))
-    for column, (label, (value, own, other)) in zip(places, numbers.items(), strict=False):
-        column.metric(label, text.isolated(value), text.isolated(f"x {own / other:.2f}") if other else None, "off", delta_arrow="off")
+    for column, (label, (value, ours, theirs)) in zip(places, numbers.items(), strict=False):
+        column.metric(label, text.isolated(value), text.isolated(f"x {ours / theirs:.2f}"), "off", delta_arrow="off")
     if outputs is not None:
         places[-1].metric(text("Output channels"), str(outputs))
+    own, compared = ([f"{1e3 * seconds:.3g}" for seconds in (t.median, t.low, t.high)] for t in (point.timing, against.timing))
+    st.caption(
+        text(
+            "Time: {time} ms, from {low} to {high} over all runs; of what it is compared with {other} ms, from {other_low} to {other_high}.",
+            time=own[0], low=own[1], high=own[2], other=compared[0], other_low=compared[1], other_high=compared[2],
+        )
+    )  # fmt: skip
 
 
 def at(points: list[Point], size: float) -> Point:

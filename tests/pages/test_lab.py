@@ -58,6 +58,9 @@ def test_a_block_can_be_edited_and_costs_what_the_library_says(visit: Visit) -> 
     after = next(m for m in at.metric if m.label == "Multiply-accumulates").value
     assert (before, after) == ("73.6 M", f"{(73_608_192 - 96 * 104 * 9 * 14**2) / 1e6:,.1f} M")
     assert next(m for m in at.metric if m.label == "Output channels").value == str(512 - 104)
+    assert f"Each width from 1 to {cost.WIDEST_BLOCK} channels" in told(at)
+    low, time, high = (float(n) for n in re.search(r"Time: ([\d.e+]+) ms, from ([\d.e+]+) to ([\d.e+]+)", told(at)).group(2, 1, 3))
+    assert 0 < low <= time <= high
 
 
 def test_measuring_again_measures_again(visit: Visit) -> None:

@@ -88,6 +88,15 @@ def test_tables_too_large_are_told_in_words(visit: Visit, language: str) -> None
     assert len(at.get("plotly_chart")) == 0
 
 
+@BOTH
+def test_groups_that_do_not_divide_are_told(visit: Visit, language: str) -> None:
+    text, at = Text(language), visit("pages/connections.py", language)
+    words = "Groups: {n} instead of {asked}, the next lower number that divides both {inputs} inputs and {outputs} outputs."
+    assert text(words, n=2, asked=3, inputs=96, outputs=256) not in told(at)
+    choose(at, text("Groups"), 3)
+    assert text(words, n=2, asked=3, inputs=96, outputs=256) in told(at)
+
+
 def test_measuring_again_gives_other_times(visit: Visit) -> None:
     at = visit("pages/connections.py")
     before = figures(at)[1]["data"][1]["x"]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What the experiment takes."""
     parser.add_argument("pictures", type=Path, nargs="+", metavar="PICTURE", help="one: over its positions; three or more: over pictures")
-    parser.add_argument("--twins", type=int, default=19, help="untrained networks (default: 19)")
+    parser.add_argument("--twins", type=int, default=39, help="untrained networks (default: 39)")
     given.choose_weights(parser)
 
 

@@ -52,4 +52,4 @@ def measure(arguments: argparse.Namespace) -> "Running":
     if arguments.what == "networks":
         return cost.compared((yield from cost.measure_networks(device)))
     blocks = {"own": Widths(*arguments.block)} if arguments.block else GOOGLENET
-    return cost.saved((yield from cost.measure_blocks(blocks, device, arguments.five)))
+    return cost.saved((yield from cost.measure_blocks(blocks, device, arguments.five)), blocks, arguments.five)

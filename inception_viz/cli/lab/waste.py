@@ -38,7 +38,8 @@ def measure(arguments: argparse.Namespace) -> "Running":
     where = conditions(model.device, model.dtype)
     if arguments.what == "weights":
         yield 0.0
-        return waste.lazy(waste.near_zero(model, arguments.threshold), arguments.threshold, where)
+        few = waste.near_zero(model, arguments.threshold)
+        return waste.lazy(few, arguments.threshold, waste.histogram(model), where)
     samples = [sample.read() for sample in images.samples().values()]
     pictures = [images.decode(given.read(path), path.name) for path in arguments.pictures] or [images.decode(data) for data in samples]
     if arguments.what == "channels":
