@@ -1,6 +1,6 @@
-"""A picture of every page, and of some panels, of the running app for README.md: `python scripts/screenshots.py ADDRESS [--language ar] [--theme dark]`.
+"""A picture of every page of the running app for README.md, and a figure of every claim of Section 3: `python scripts/screenshots.py ADDRESS [--language ar]`.
 
-Start the app first (`make run`). The pictures go to assets/screenshots/ as WebP, below 150 kB each.
+Start the app first (`make run`), on a machine that does nothing else: figures hold times. Pictures go to assets/screenshots/ as WebP, below 150 kB each.
 """
 
 import argparse
@@ -17,7 +17,17 @@ sys.path.insert(0, str(ROOT))
 
 from pages.shell.frame import PAGES  # noqa: E402
 
-PANELS = {"dense_blocks": "sparsity?panel=blocks"}  # panels that stand behind another on their page
+# A figure a claim: where it is, and the how manyth of its page; what is asked for by a button is asked for.
+FIGURES = {
+    "figure-size": ("cost?panel=width", 0),
+    "figure-reductions": ("cost?panel=blocks", 0),
+    "figure-waste": ("waste?panel=channels", 0),
+    "figure-overfitting": ("overfitting?panel=labels", 0),
+    "figure-sparse": ("sparsity?panel=product", 0),
+    "figure-blocks": ("sparsity?panel=blocks", 0),
+    "figure-connections": ("connections?", 1),
+    "figure-coincidence": ("coincidence?", 0),
+}
 FOLDER = ROOT / "assets" / "screenshots"
 DONE = "[data-testid=stApp][data-test-script-state=notRunning]"
 PATIENCE = 180_000  # milliseconds
@@ -45,13 +55,23 @@ def packed(png: bytes) -> bytes:
     return out.getvalue()
 
 
+def figure(page: Page, number: int) -> bytes:
+    """The PNG of one figure, measured first where a button waits for that."""
+    ask = page.locator("[data-testid=stMain] [data-testid=stBaseButton-primary]")
+    if ask.count():
+        ask.first.click()
+        page.locator("[data-testid=stPlotlyChart]").first.wait_for()
+        drawn(page)
+    return page.locator("[data-testid=stPlotlyChart]").nth(number).screenshot()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("address", nargs="?", default="http://127.0.0.1:8501")
     parser.add_argument("--language", default="en")
     parser.add_argument("--theme", default="light", choices=["light", "dark"])
     parser.add_argument("--picture", default="coffee")
-    parser.add_argument("--pages", nargs="*", default=[*PAGES, *PANELS])
+    parser.add_argument("--pages", nargs="*", default=[*PAGES, *FIGURES])
     parser.add_argument("--out", type=Path, default=FOLDER)
     arguments = parser.parse_args()
     suffix = "" if (arguments.language, arguments.theme) == ("en", "light") else f"-{arguments.language}-{arguments.theme}"
@@ -63,10 +83,10 @@ def main() -> None:
             context = browser.new_context(bypass_csp=True, color_scheme=arguments.theme, viewport={"width": WIDTH, "height": HEIGHT})
             page = context.new_page()
             page.set_default_timeout(PATIENCE)
-            path = PANELS.get(word, "?" if word == "home" else f"{word}?")
+            path, number = FIGURES.get(word, ("?" if word == "home" else f"{word}?", None))
             page.goto(f"{arguments.address}/{path}&lang={arguments.language}&picture={arguments.picture}")
             drawn(page)
-            data = packed(page.screenshot())
+            data = packed(page.screenshot() if number is None else figure(page, number))
             (arguments.out / f"{word}{suffix}.webp").write_bytes(data)
             print(f"{word}{suffix}.webp: {len(data) / 1000:.0f} kB")
             context.close()

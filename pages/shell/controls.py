@@ -118,6 +118,15 @@ def number(name: str, label: str, low: int, high: int, default: int, help: str |
     return chosen
 
 
+def typed(name: str, label: str, low: int, high: int, default: int, step: int) -> int:
+    """A whole number from `low` to `high` to type, or to change by `step`, remembered under `name` and written into the address."""
+    _ask_address(name, range(low, high + 1))
+    kept = min(max(session.current().choices.get(name, default), low), high)
+    chosen = st.number_input(label, low, high, kept, step, key=_key(name), on_change=_keep, args=(name,))
+    links.say(name, chosen)
+    return chosen
+
+
 def switch(name: str, label: str, default: bool = False, help: str | None = None) -> bool:
     """On or off, remembered under `name` and written into the address."""
     _ask_address(name, (True, False))

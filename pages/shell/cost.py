@@ -6,7 +6,7 @@ from inception_viz import cost, networks
 from inception_viz.cost import Point
 from inception_viz.networks import GOOGLENET, Widths
 from inception_viz.text import Text
-from pages.shell import lab, results, session
+from pages.shell import controls, lab, results
 
 
 def by_width(text: Text, widest: int, depth: int) -> list[Point]:
@@ -54,10 +54,6 @@ def of_blocks(text: Text, blocks: dict[str, Widths], name: str, five: int) -> di
     return results.compute(text, used, f"cost {name}", key, lambda progress: cost.measure_blocks(blocks, used.device, five))
 
 
-def _keep(key: str) -> None:
-    session.current().choices[key] = st.session_state[key]
-
-
 def edited(text: Text, name: str) -> Widths:
     """A block whose six widths can be changed, beginning with those of the paper's block `name`."""
     paper = GOOGLENET[name]
@@ -71,9 +67,8 @@ def edited(text: Text, name: str) -> Widths:
     }
     found = {}
     for column, (width, label) in zip(st.columns(len(labels)), labels.items(), strict=True):
-        key = f"width {name} {width}"
-        kept = session.current().choices.get(key, getattr(paper, width))
-        found[width] = column.number_input(label, 1, cost.WIDEST_BLOCK, kept, 8, key=key, on_change=_keep, args=(key,))
+        with column:
+            found[width] = controls.typed(f"width {name} {width}", label, 1, cost.WIDEST_BLOCK, getattr(paper, width), 8)
     st.caption(text("Each width from {low} to {high} channels; what lies outside is not taken.", low=1, high=cost.WIDEST_BLOCK))
     return Widths(paper.inputs, paper.side, **found)
 

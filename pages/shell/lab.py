@@ -79,8 +79,8 @@ def measured_on(text: Text, timing: Timing, more: str = "", steady: bool = True)
         st.warning(text("The runs differ much: other work on this machine was measured as well. Measure again when it is quieter."))
     where = timing.conditions
     told = text.plural(
-        "Measured on {device} with {n} thread, {precision}, median of {repeats} runs after a first one; bars reach from the fastest to the slowest.",
-        "Measured on {device} with {n} threads, {precision}, median of {repeats} runs after a first one; bars reach from the fastest to the slowest.",
+        "Measured on {device} with {n} thread, {precision}, median of {repeats} runs after a first one; the range is from the fastest to the slowest.",
+        "Measured on {device} with {n} threads, {precision}, median of {repeats} runs after a first one; the range is from the fastest to the slowest.",
         where.threads, device=where.device, precision=where.precision, repeats=timing.repeats,
     )  # fmt: skip
     st.caption(f"{told} {more}")

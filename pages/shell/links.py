@@ -18,7 +18,7 @@ from inception_viz.text import LANGUAGES, Text
 from pages.shell import results, session
 
 PAGES = Path(__file__).parent.parent
-CONTROLS = {"choice", "one_of", "some", "number", "switch"}
+CONTROLS = {"choice", "one_of", "some", "number", "typed", "switch"}
 THEMES = ("light", "dark")
 PRESENTER = "presenter"
 OF_THE_VIEW = ("lang", "theme", "view", "model", "weights", "picture", "panel", session.OWN)

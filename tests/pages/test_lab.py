@@ -53,7 +53,7 @@ def test_costs_are_measured_and_told(visit: Visit, name: str, claim: str, langua
 def test_a_block_can_be_edited_and_costs_what_the_library_says(visit: Visit) -> None:
     at = panel(visit("pages/cost.py"), "cost", "own")
     before = next(m for m in at.metric if m.label == "Multiply-accumulates").value
-    at.get_by_key("width 4a three").set_value(104).run()
+    at.get_by_key("choose width 4a three en").set_value(104).run()
     assert not at.exception
     after = next(m for m in at.metric if m.label == "Multiply-accumulates").value
     assert (before, after) == ("73.6 M", f"{(73_608_192 - 96 * 104 * 9 * 14**2) / 1e6:,.1f} M")

@@ -93,3 +93,13 @@ def test_different_choices_have_different_names_in_the_address(values: list[obje
     different = [v for v in values if v not in ("none", "yes", "no") and not (isinstance(v, str) and v.lstrip("-").isdigit())]
     told_of = [links.identity(v) for v in different if not (v in (0, 1) and not isinstance(v, bool) and {True, False} & set(values))]
     assert len(set(told_of)) == len(told_of)
+
+
+def test_the_widths_of_a_block_of_ones_own_are_in_the_address(visit: Visit) -> None:
+    at = visit("pages/cost.py", panel="own")
+    at.get_by_key("choose width 4a three en").set_value(300).run()
+    assert address(at)["width 4a three"] == "300"
+    other = visit("pages/cost.py", **{name: value for name, value in address(at).items() if name != "lang"})
+    assert other.get_by_key("choose width 4a three en").value == 300
+    assert not ignored(other)
+    assert len(ignored(visit("pages/cost.py", **{"panel": "own", "width 4a three": "100000"}))) == 1
