@@ -29,13 +29,13 @@ def _bars(trace: go.Bar) -> str:
 
 
 def _parts(figure: go.Figure, text: Text) -> Iterator[str]:
-    layout, shown = figure.layout, [trace for trace in figure.data if trace.visible in (None, True)]
-    if title := _plain(layout.title.text):
+    shown = [trace for trace in figure.data if trace.visible in (None, True)]
+    if title := _plain(figure.layout.title.text):
         yield title
     kinds = dict.fromkeys(KINDS[trace.type] for trace in shown if trace.type in KINDS)
     yield ", ".join(text(kind) for kind in kinds)
-    for words, axis in ((message("across: {axis}"), layout.xaxis), (message("upwards: {axis}"), layout.yaxis)):
-        if told := _plain(axis.title.text):
+    for words, axes in ((message("across: {axis}"), figure.select_xaxes()), (message("upwards: {axis}"), figure.select_yaxes())):
+        if told := next(filter(None, (_plain(axis.title.text) for axis in axes)), ""):
             yield text(words, axis=told)
     names = [_plain(trace.name) for trace in shown if trace.name and trace.showlegend is not False]
     if names:

@@ -11,7 +11,7 @@ from inception_viz.figures import colours
 from inception_viz.sparsity import told_percent
 from inception_viz.text import Text
 
-TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
+TICKS = (0.03, 0.1, 0.3, 1, 3, 10, 30)
 CELLS = 96  # a side: below two pixels a cell, plotly drops cells
 GROUND, CONNECTED = "rgba(125,133,144,0.12)", "#5b6b80"
 
@@ -42,7 +42,8 @@ def tables(wired: Mapping[str, Wiring], text: Text) -> go.Figure:
     for name, _ in BRANCHES:
         marker = {"color": colours.branch(name), "symbol": "square", "size": 10}
         figure.add_scatter(x=[None], y=[None], mode="markers", name=name, marker=marker, row=1, col=len(wired))
-    figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False, title=text("inputs"))
+    figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False)
+    figure.update_xaxes(title=text("inputs"), col=(len(wired) + 1) // 2)  # once: on a telephone five would lie over each other
     figure.update_yaxes(showticklabels=False, showgrid=False, zeroline=False, autorange="reversed")
     figure.update_annotations(font_size=12)
     colours.plain(figure, 400, top=80)
