@@ -118,6 +118,12 @@ def test_the_browsers_back_returns_to_the_page_before_not_to_the_choice_before(v
     expect(page).to_have_url(re.compile("/correlations.*block=5b"))
 
 
+def test_a_table_of_an_arabic_page_begins_at_the_right(visit: Visit) -> None:
+    page = settled(visit("/glossary?lang=ar"))
+    for cell in page.locator("[data-testid=stTable] :is(th, td)").all()[:6]:
+        expect(cell).to_have_css("text-align", "start")
+
+
 def test_words_in_figures_are_read_from_the_right_with_their_number_to_the_left(visit: Visit) -> None:
     page = settled(visit("/clusters?lang=ar"))
     for kind in (".ytick text", ".annotation-text"):
