@@ -118,6 +118,17 @@ def test_the_browsers_back_returns_to_the_page_before_not_to_the_choice_before(v
     expect(page).to_have_url(re.compile("/correlations.*block=5b"))
 
 
+@pytest.mark.parametrize("language", ["en", "ar"])
+def test_a_keyboard_comes_to_the_content_by_its_first_key(visit: Visit, language: str) -> None:
+    page = settled(visit(f"/glossary?lang={language}"))
+    page.keyboard.press("Tab")
+    skip = page.locator("[data-testid=stSkipToContent]")
+    expect(skip).to_be_focused()
+    expect(skip).to_have_text(Text(language)("Skip to the page’s content"))
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-testid=stMain]")).to_be_focused()
+
+
 def test_a_table_of_an_arabic_page_begins_at_the_right(visit: Visit) -> None:
     page = settled(visit("/glossary?lang=ar"))
     for cell in page.locator("[data-testid=stTable] :is(th, td)").all()[:6]:
