@@ -25,7 +25,7 @@ with left:
     frame.show(drawing.over_branches(library.branch_table(found, block.block), block.block, text), f"clusters-branches-{name}")
 with right:
     st.subheader(text("Over the picture"), anchor=False)
-    maps = [cluster_map(block.activation, found.members(k)) for k in range(min(found.count, 8))]
+    maps = [cluster_map(block.activation, found.members(k)) for k in range(min(found.count, 12))]
     titles = [text("cluster {n}", n=k + 1) for k in range(len(maps))]
     frame.show(drawing.maps(analysis.view, maps, grid(block.block, len(analysis.view)), titles, text), f"clusters-maps-{name}")
 

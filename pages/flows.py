@@ -11,7 +11,7 @@ controls.training(text)
 target = controls.target(text, results.analysis(text))
 analysis = results.analysis(text, target)
 
-left, middle, right = st.columns(3)
+left, middle, right = st.columns([2, 3, 2])
 with left:
     blocks = flows.blocks(text, analysis)
 with middle:

@@ -17,6 +17,7 @@ from inception_viz.clusters import Clusters, find
 from inception_viz.correlations import correlate, measure, order, pearson
 from inception_viz.figures import activations, alternative, attributions, clusters, colours, correlations, panels
 from inception_viz.figures import knockouts as drawn_knockouts
+from inception_viz.figures import statistics as drawn_statistics
 from inception_viz.figures import validation as drawn_validation
 from inception_viz.grids import Grid, tiles
 from inception_viz.knockouts import Interactions
@@ -98,6 +99,14 @@ def test_bars_of_clusters_and_branches_are_the_sums(text: Text) -> None:
     given = Attribution("m", np.arange(12, dtype=np.float32), None)
     over = attributions.over_blocks({"x": given}, {"x": BLOCK}, text)
     assert [bar.y[0] for bar in over.data] == given.by_branch(BLOCK).tolist()
+
+
+@BOTH
+def test_a_long_title_of_an_axis_has_two_lines_and_shares_below_a_percent_different_names(text: Text) -> None:
+    share, names = np.array([0.5, np.nan, 0.25] + [0.1] * 9), ["a"] * 12
+    assert drawn_statistics.classes(share, 0.2, BLOCK, names, text).layout.xaxis.title.text.count("<br>") == 1
+    figure = drawn_statistics.distribution({"1x1": np.linspace(-1, 1, 400)}, 6, text)
+    assert figure.layout.yaxis.tickformat == ".1~%"  # 1.5% and 2%, where .0% says 2% twice
 
 
 @BOTH

@@ -10,7 +10,7 @@ import torch
 from inception_viz import connections, networks, overfitting, waste
 from inception_viz import cost as costs
 from inception_viz.cost import Cost, Growth, Point
-from inception_viz.figures import colours
+from inception_viz.figures import alternative, colours
 from inception_viz.figures import connections as connections_drawing
 from inception_viz.figures import cost as drawing
 from inception_viz.figures import overfitting as curves
@@ -67,6 +67,13 @@ def test_stages_are_shares_of_the_whole_network(text: Text) -> None:
     told = costs.deeper(points).findings[0]
     assert told.facts["macs"] == "3a"
     assert text(costs.WHOLE) in told.told(text)
+
+
+@BOTH
+def test_five_tables_share_one_name_of_their_inputs_which_is_told_in_words(text: Text) -> None:
+    figure = connections_drawing.tables(connections.wirings(connections.LENET_LAYER), text)
+    assert [axis.title.text for axis in figure.select_xaxes()] == [None, None, text("inputs"), None, None]
+    assert text("across: {axis}", axis=text("inputs")) in alternative.describe(figure, text)
 
 
 def test_names_of_two_scripts_begin_as_the_page_reads() -> None:

@@ -40,7 +40,7 @@ def _parts(figure: go.Figure, text: Text) -> Iterator[str]:
     kinds = dict.fromkeys(KINDS[trace["type"]] for _, trace in shown if trace["type"] in KINDS)
     yield ", ".join(text(kind) for kind in kinds)
     for words, axis in ((message("across: {axis}"), "xaxis"), (message("upwards: {axis}"), "yaxis")):
-        if told := _title(layout.get(axis, {})):
+        if told := next(filter(None, (_title(part) for name, part in layout.items() if name.startswith(axis))), ""):
             yield text(words, axis=told)
     names = [_plain(trace["name"]) for _, trace in shown if trace.get("name") and trace.get("showlegend") is not False]
     if names:

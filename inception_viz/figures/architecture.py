@@ -143,7 +143,7 @@ def _box(architecture: Architecture, node: str, facts: Mapping, place: tuple[flo
         f'aria-pressed="{"true" if selected else "false"}" aria-label="{label}"><title>{label}</title>'
         f'<rect class="box" x="{x:.1f}" y="{y:.1f}" width="{BOX[0]}" height="{BOX[1]}" rx="9" style="--fill:{fill}"/>'
         f"{_stripes(architecture, node, x, y) if striped else ''}"
-        f'<text class="what" x="{x + BOX[0] / 2:.1f}" y="{y + 19:.1f}">{escape(_title(node, facts, text))}</text>'
+        f'<text class="what" direction="{text.direction}" x="{x + BOX[0] / 2:.1f}" y="{y + 19:.1f}">{escape(_title(node, facts, text))}</text>'
         f'<text class="shape" x="{x + BOX[0] / 2:.1f}" y="{y + 34:.1f}">{escape(_shape(facts))}</text></g>'
     )
 

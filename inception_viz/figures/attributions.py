@@ -22,7 +22,7 @@ def predictions(found: Sequence[Prediction], text: Text) -> go.Figure:
         hovertemplate="%{y}: %{x:.2%}<extra></extra>", cliponaxis=False,
     )  # fmt: skip
     figure = go.Figure(bar)
-    figure.update_xaxes(visible=False, range=[0, max(0.02, float(values.max()) * 1.15)])
+    figure.update_xaxes(visible=False, range=[0, max(0.02, float(values.max()) * 1.3)])
     colours.plain(figure, 340)
     colours.name_rows(figure, names, text.direction == "rtl")
     return figure

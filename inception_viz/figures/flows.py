@@ -19,7 +19,8 @@ FAINTEST = 0.01  # share below which not even a chosen node's line is drawn
 STYLE = (
     ".box{fill:color-mix(in srgb,var(--fill) var(--much),transparent);stroke:var(--fill);stroke-width:1.5}.node{cursor:pointer;outline:none}"
     ".node:hover .box,.node:focus .box{stroke-width:3.5}.selected .box{stroke-width:4}"
-    "text{font:12px system-ui,sans-serif;fill:currentColor;text-anchor:middle}.shape{font-size:11px;opacity:.85}.name{font-weight:600;font-size:14px}"
+    "text{font:12px 'IBM Plex Sans','IBM Plex Sans Arabic',system-ui,sans-serif;fill:currentColor;text-anchor:middle}"
+    ".shape{font-size:11px;opacity:.85}.name{font-weight:600;font-size:14px}"
     ".edge{fill:none;stroke:var(--edge);opacity:.55}.edge:hover{opacity:.95}.chance{stroke-dasharray:5 4;opacity:.4}.aside{opacity:.1}"
 )
 

@@ -85,7 +85,7 @@ def distribution(parts: Mapping[str, np.ndarray], n: int, text: Text) -> go.Figu
         line = {"color": colours.NEUTRAL, "width": 2, "dash": "dot", "shape": "hvh"}
         figure.add_scatter(x=middle, y=share, name=text("chance, n = {n}", n=n), mode="lines", line=line, hovertemplate=hover)
     figure.update_xaxes(title="r", range=[-1, 1], zeroline=True)
-    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    figure.update_yaxes(tickformat=".1~%", rangemode="tozero")
     colours.plain(figure, 360)
     colours.title_rows(figure, text("share of pairs"), text.direction == "rtl")
     return figure
@@ -103,7 +103,8 @@ def classes(share: np.ndarray, chance: float, block: Block, names: Sequence[str]
         )
     )  # fmt: skip
     figure.add_vline(chance, line={"color": colours.NEUTRAL, "dash": "dot", "width": 2})
-    figure.update_xaxes(title=text("share of the variance over pictures that lies between classes; dotted: by chance"), tickformat=".0%")
+    title = text("share of the variance over pictures that lies between classes; dotted: by chance")
+    figure.update_xaxes(title=colours.two_lines(title, text), tickformat=".0%")
     colours.plain(figure, 110 + 22 * len(top))
     colours.name_rows(figure, labels, text.direction == "rtl")
     return figure

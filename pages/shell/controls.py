@@ -23,15 +23,24 @@ def _key(name: str) -> str:
     return f"choose {name} {session.current().language}"
 
 
+def _offered(value: object) -> object:
+    """What a widget holds for a choice: to Streamlit None in a widget's state is no choice at all, told in English."""
+    return links.NONE if value is None else value
+
+
+def _meant(held: object) -> object:
+    return None if held == links.NONE else held
+
+
 def _keep(name: str) -> None:
     if _key(name) in st.session_state:  # or the message came from another page, or from no browser at all
-        session.current().choices[name] = st.session_state[_key(name)]
+        session.current().choices[name] = _meant(st.session_state[_key(name)])
 
 
 def put(name: str, value: object) -> None:
     """Choose for the visitor. Set, not forgotten: the browser would send what its widget showed before, and undo it."""
     session.current().choices[name] = value
-    st.session_state[_key(name)] = value
+    st.session_state[_key(name)] = _offered(value)
 
 
 def _ask_address(name: str, options: Iterable[object]) -> None:
@@ -55,16 +64,18 @@ def choice(name: str, label: str, options: Mapping[Value, str], default: Value |
     """One of `options` (value -> words to show), remembered under `name` and written into the address."""
     values = list(options)
     _ask_address(name, values)
-    chosen = st.selectbox(
+    told = {_offered(value): (value, words) for value, words in options.items()}
+    held = st.selectbox(
         label,
-        values,
+        list(told),
         _remembered(name, values, default),
-        format_func=lambda v: options[v],
+        format_func=lambda v: told[v][1],
         key=_key(name),
         on_change=_keep,
         args=(name,),
         help=help,
     )
+    chosen = told[held][0]
     links.say(name, chosen)
     return chosen
 

@@ -199,6 +199,8 @@ _DOCUMENT = """export default function({data}) {
   page.lang = data.lang;
   page.dir = data.dir;
   page.classList.toggle("presenter", data.presenter);
+  const skip = document.querySelector("[data-testid=stSkipToContent]");  // the first thing a keyboard meets; Streamlit says it in English
+  if (skip) skip.textContent = data.skip;
   if (navigator.language !== data.lang) {
     Object.defineProperty(navigator, "language", {get: () => data.lang, configurable: true});
     window.dispatchEvent(new Event("languagechange"));
@@ -248,6 +250,7 @@ def _style(text: Text) -> None:
             "lang": text.language,
             "dir": text.direction,
             "presenter": chosen.presenter,
+            "skip": text("Skip to the page’s content"),
             "theme": chosen.theme,
             "shown": st.context.theme.type,
         },

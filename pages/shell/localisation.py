@@ -173,7 +173,7 @@ def edges(text: Text, shown: Picture) -> None:
     true = true_box(shown) or Box(0, 0, shown.width, shown.height)
     with st.form(f"true box {shown.sha256[:8]}"):
         st.markdown(text("The true box in pixels, of {width} x {height}", width=shown.width, height=shown.height))
-        columns = st.columns(4)
+        columns = st.columns(4, vertical_alignment="bottom")
         for column, edge in zip(columns, EDGES, strict=True):
             most, key = shown.width if edge in ("left", "right") else shown.height, _edge_key(shown, edge)
             st.session_state.setdefault(key, round(getattr(true, edge)))

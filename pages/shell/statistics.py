@@ -420,12 +420,12 @@ def across(found: Statistics, a: str, b: str) -> CrossCorrelation:
 
 
 def branch_table(text: Text, found: Statistics, a: Block, b: Block) -> tuple[np.ndarray, list[str], list[str]]:
-    """Mean |r| of the branches of block a against those of a itself and of b, with the names of rows and columns."""
+    """Mean |r| of the branches of block a itself and of b, as rows, against those of a, with the names of rows and columns."""
     inside = statistics.branch_means(correlation(found, a.name, "positions").r, a, a)
     between = statistics.branch_means(across(found, a.name, b.name).r, a, b)
-    rows = [text("{branch} of {block}", branch=c.name, block=a.name) for c in a.branches]
-    columns = rows + [text("{branch} of {block}", branch=c.name, block=b.name) for c in b.branches]
-    return np.concatenate([inside, between], axis=1), rows, columns
+    columns = [text("{branch} of {block}", branch=c.name, block=a.name) for c in a.branches]
+    rows = columns + [text("{branch} of {block}", branch=c.name, block=b.name) for c in b.branches]
+    return np.concatenate([inside, between], axis=1).T, rows, columns
 
 
 def told_between(text: Text, found: CrossCorrelation) -> None:

@@ -48,6 +48,17 @@ def test_what_is_chosen_goes_into_the_address_and_another_visitor_sees_the_same(
     assert not ignored(other)
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_link_that_asks_for_no_number_or_no_rival_shows_these_choices_in_words(visit: Visit, language: str) -> None:
+    at, plain = (visit("pages/attributions.py", language, **asked) for asked in ({"count": "none", "against": "none"}, {}))
+    for name in ("count", "against"):
+        box, other = at.get_by_key(f"choose {name} {language}"), plain.get_by_key(f"choose {name} {language}")
+        assert box.value == other.value is not None
+        assert at.session_state["session"].choices[name] is None
+    assert told(at) == told(plain)
+    assert address(at).items() >= {"count": "none", "against": "none"}.items()
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("block", "9z"), ("count", "1e9"), ("model", "alexnet"), ("weights", "../../etc/passwd"), ("picture", "<script>"), ("lang", "xx"),
