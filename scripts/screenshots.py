@@ -62,6 +62,7 @@ def figure(page: Page, number: int) -> bytes:
         ask.first.click()
         page.locator("[data-testid=stPlotlyChart]").first.wait_for()
         drawn(page)
+    page.mouse.move(0, 0)  # over a figure its buttons show
     return page.locator("[data-testid=stPlotlyChart]").nth(number).screenshot()
 
 
