@@ -11,6 +11,7 @@ import contextlib
 import io
 import os
 import random
+import re
 import signal
 import socket
 import statistics
@@ -33,7 +34,7 @@ from inception_viz.models import _processor as processor
 from pages.shell.door import SWEEP
 
 ROOT = Path(__file__).parent.parent
-LIMITS = {"OMP_WAIT_POLICY": "PASSIVE", "MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "131072"}
+LIMITS = dict(re.findall(r"(\w+)=(\w+)", re.findall(r"^LIMITS := .*", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)[0]))
 PAGES = ("architecture", "activations", "correlations", "clusters", "attributions")
 CHANGED = PAGES[1:]  # those with a block to change
 ASKED = (
