@@ -116,10 +116,10 @@ def branches(correlation: Correlation, block: Block, orders: Sequence[np.ndarray
         r = correlation.part(branch.start, branch.stop).r[np.ix_(order, order)]
         heat = _heatmap(r, order + branch.start, text, index == len(block.branches), SMALL)
         axes = HIDDEN | {"constrain": "domain"}
-        title = text("{branch}: {n} channels", branch=branch.name, n=branch.stop - branch.start)
+        title = colours.two_lines(text("{branch}: {n} channels", branch=branch.name, n=branch.stop - branch.start), text)  # for a telephone
         down = axes | {"autorange": "reversed", "scaleanchor": "x" if index == 1 else f"x{index}"}
         found.append(Panel([heat], title, axes, down, {"size": 14, "color": colours.branch(branch.name)}))
-    return panels.figure(found, [1] * len(found), [1], (0.03, 0), 270, top=36)
+    return panels.figure(found, [1] * len(found), [1], (0.03, 0), 280, top=46)
 
 
 @remembered
