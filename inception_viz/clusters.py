@@ -13,11 +13,13 @@ from functools import cache
 import networkx as nx
 import numpy as np
 import torch
+from scipy import sparse
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import squareform
 from sklearn.metrics import adjusted_rand_score
 
 from inception_viz.architecture import Block
+from inception_viz.communities import communities, graph_of
 from inception_viz.correlations import Correlation, image_level
 from inception_viz.errors import UnknownChoice, VisitorError
 from inception_viz.text import message
@@ -112,20 +114,15 @@ def _average_linkage(r: np.ndarray, count: int | None) -> np.ndarray:
     return max(reversed(tried), key=lambda labels: silhouette(distance, labels))  # the fewest of equally good ones
 
 
-def _neighbours(r: np.ndarray) -> nx.Graph:
-    """Each channel joined to the most similar ones with positive r, weighted by r."""
+def _neighbours(r: np.ndarray) -> sparse.csr_array:
+    """The graph of each channel joined to the most similar ones with positive r, weighted by r: `(n, n)`, symmetric."""
     kept = np.clip(r.astype(np.float64), 0, None)
     np.fill_diagonal(kept, 0)
     few = min(NEIGHBOURS, len(r) - 1)
     nearest = np.argsort(-kept, axis=1, kind="stable")[:, :few]
     chosen = np.zeros_like(kept, dtype=bool)
     np.put_along_axis(chosen, nearest, True, axis=1)
-    chosen |= chosen.T
-    rows, columns = np.nonzero(np.triu(chosen & (kept > 0), 1))
-    graph = nx.Graph()
-    graph.add_nodes_from(range(len(r)))
-    graph.add_weighted_edges_from(zip(rows.tolist(), columns.tolist(), kept[rows, columns].tolist(), strict=True))
-    return graph
+    return sparse.csr_array(np.where(chosen | chosen.T, kept, 0))
 
 
 def _louvain(r: np.ndarray, count: int | None) -> np.ndarray:
@@ -137,16 +134,16 @@ def _louvain(r: np.ndarray, count: int | None) -> np.ndarray:
 
 
 def _ranked_louvain(r: np.ndarray, count: int | None) -> np.ndarray:
-    graph = _neighbours(r)
+    graph = graph_of(_neighbours(r))
 
     @cache
-    def communities(resolution: float) -> np.ndarray:
-        return _labels(nx.community.louvain_communities(graph, resolution=resolution, seed=SEED), len(r))
+    def found(resolution: float) -> np.ndarray:
+        return communities(graph, resolution, SEED)
 
     if count is None:
-        return communities(1.0)
-    enough = bisect_left(RESOLUTIONS, count, key=lambda resolution: int(communities(resolution).max()) + 1)
-    finer = communities(RESOLUTIONS[enough]) if enough < len(RESOLUTIONS) else np.arange(len(r))
+        return found(1.0)
+    enough = bisect_left(RESOLUTIONS, count, key=lambda resolution: int(found(resolution).max()) + 1)
+    finer = found(RESOLUTIONS[enough]) if enough < len(RESOLUTIONS) else np.arange(len(r))
     return _merged(r, finer, count)
 
 

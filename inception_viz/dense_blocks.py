@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from types import ModuleType
 
-import networkx as nx
 import numpy as np
 import torch
 from scipy import sparse
@@ -19,6 +18,7 @@ from sklearn.cluster import KMeans, SpectralCoclustering
 from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
 
+from inception_viz import communities
 from inception_viz.activations import Tick, no_tick
 from inception_viz.errors import VisitorError
 from inception_viz.measurement import Cell, Finding, Outcome, Timing, within
@@ -125,14 +125,12 @@ def singular_vectors(matrix: sparse.csr_array, count: int, tick: Tick = no_tick)
 def louvain(matrix: sparse.csr_array, count: int, tick: Tick = no_tick) -> Partition:
     """Communities of the bipartite graph of rows and columns by Louvain's method, which chooses their number itself."""
     rows, columns = matrix.shape
-    graph = nx.from_scipy_sparse_array(_bipartite(matrix))
-    found: list[set[int]] = []
-    for level in nx.community.louvain_partitions(graph, seed=SEED):
+    of = np.arange(rows + columns)
+    for level in communities.louvain(communities.graph_of(_bipartite(matrix)), seed=SEED):
         tick()
-        found = level
-    of = np.full(rows + columns, -1)
-    for index, members in enumerate(m for m in found if len(m) > 1):
-        of[list(members)] = index
+        of = level
+    more = np.bincount(of) > 1
+    of = np.where(more, np.cumsum(more) - 1, -1)[of]
     return Partition(of[:rows], of[rows:])
 
 

@@ -164,7 +164,7 @@ def test_a_wished_number_is_met(method: str, count: int) -> None:
 def test_a_wished_number_of_communities_is_no_tree() -> None:
     """Louvain's few clusters come from a finer resolution: more modular than those of average linkage."""
     correlation = pearson(torch.from_numpy(np.random.default_rng(2).normal(size=(60, 20))))
-    graph = clusters._neighbours(correlation.r)
+    graph = nx.from_scipy_sparse_array(clusters._neighbours(correlation.r))
     few = {method: clusters.find(correlation, method, 5) for method in clusters.METHODS}
     modular = {m: nx.community.modularity(graph, [set(f.members(k)) for k in range(5)]) for m, f in few.items()}
     assert modular["louvain"] > modular["average linkage"] + 0.03

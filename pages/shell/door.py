@@ -235,7 +235,7 @@ async def _sweep() -> None:
             before[name].shutdown()
         for name in leaving:  # a round later: a page that was being drawn has ended, and adds nothing more
             session.gone(name)
-        if gone or leaving:
+        if now or gone or leaving:
             gc.collect()
         before, leaving = now, gone
 
