@@ -236,6 +236,12 @@ def grouped() -> dict[str, list[Page]]:
 
 
 @cache
+def target(page: Page) -> st.Page:
+    """What a link to a page is given: for a path, Streamlit would look for the file anew at every link."""
+    return st.Page(page.path, default=page is PAGES["home"])
+
+
+@cache
 def _sheets(right_to_left: bool, presenter: bool) -> str:
     sheets = ["style.css"] + ["right-to-left.css"] * right_to_left + ["presenter.css"] * presenter
     branches = "".join(f"--branch-{i}:{colour};" for i, colour in enumerate(list(colours.BRANCH.values())[:4], 1))
@@ -269,12 +275,12 @@ def _sidebar(text: Text) -> None:
             "Language · اللغة", list(LANGUAGES), format_func=LANGUAGES.__getitem__, default=text.language, required=True, key="language",
             on_change=session.choose_language,
         )  # fmt: skip
-        st.page_link(PAGES["home"].path, label=text("Picture and network"))
+        st.page_link(target(PAGES["home"]), label=text("Picture and network"))
         for group, pages in grouped().items():
             with st.container(key=f"group {group}", gap=None):
                 st.caption(text(GROUPS[group]))
                 for page in pages:
-                    st.page_link(page.path, label=text(page.title))
+                    st.page_link(target(page), label=text(page.title))
         with st.container(key="view", gap="small"):
             st.caption(text("This view"))
             links.copy(text)
@@ -348,7 +354,7 @@ def signposts(text: Text) -> None:
         with st.container(horizontal=True, gap="small", key=f"signposts {group}"):
             for page in pages:
                 with st.container(border=True, height="stretch", width=CARD, key=f"signpost {page.title}", gap="xsmall"):
-                    st.page_link(page.path, label=f"**{text(page.title)}**")
+                    st.page_link(target(page), label=f"**{text(page.title)}**")
                     st.caption(text(page.what))
 
 

@@ -109,7 +109,7 @@ def _reveal(text: Text, word: str, lesson: Lesson, predicted: int | None) -> Non
 def _link(text: Text, lesson: Lesson) -> None:
     page = frame.PAGES[next(page for page in lesson.pages if page in frame.PAGES)]
     view = {"lang": session.current().language, "model": "googlenet", "weights": BOXED} | dict(lesson.view)
-    st.page_link(page.path, label=text("See it yourself on “{page}”", page=text(page.title)), query_params=view)
+    st.page_link(frame.target(page), label=text("See it yourself on “{page}”", page=text(page.title)), query_params=view)
 
 
 def step(text: Text, word: str) -> None:

@@ -178,6 +178,7 @@ def _say_view() -> None:
         "model": chosen.architecture,
         "weights": None if chosen.file else chosen.weights or models.choices(chosen.architecture)[0],
         "picture": sample_on_show(),
+        session.OWN: "1" if chosen.uploaded else None,
     }
     for name, value in view.items():
         if value is None:

@@ -9,6 +9,7 @@ import re
 import threading
 import uuid
 from collections.abc import Callable, Hashable
+from contextvars import ContextVar
 from typing import TypeVar
 
 import numpy as np
@@ -113,6 +114,9 @@ def tell(text: Text, error: Exception) -> None:
     st.stop()
 
 
+_at_hand: ContextVar[tuple[Hashable, Model] | None] = ContextVar("model", default=None)  # of the page that this thread draws
+
+
 def model(text: Text) -> Model:
     """The model of this session, loaded once for all who choose the same."""
     chosen = session.current()
@@ -121,11 +125,15 @@ def model(text: Text) -> Model:
     try:
         device = _device()
         weights = None if chosen.file else chosen.weights or models.choices(chosen.architecture)[0]
+        key = (chosen.architecture, weights, device, digests)
+        if (held := _at_hand.get()) is not None and held[0] == key:
+            return held[1]
         with st.spinner(text("The network is being loaded …"), show_time=False):
             own, listed = (file.data, file.name) if file else None, names.data if names else None
-            loaded = _load(chosen.architecture, weights, device, digests, own, listed)
+            loaded = _load(*key, own, listed)
             _settle(loaded)
-            return loaded
+        _at_hand.set((key, loaded))
+        return loaded
     except Exception as error:
         if chosen.has_own_model:  # or the visitor could not get to the place where another is chosen
             st.button(text("Back to the network that comes first"), on_click=chosen.forget_model, type="primary")

@@ -2,12 +2,13 @@
 
 import hashlib
 import uuid
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
-from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.scriptrunner import ScriptRunContext, get_script_run_ctx
 
 from inception_viz import images, memory
 from inception_viz.images import Picture
@@ -105,27 +106,31 @@ def sample(name: str) -> Picture:
     return images.decode(images.samples()[name].read(), name)
 
 
+_mine: ContextVar[tuple[ScriptRunContext, Session] | None] = ContextVar("session", default=None)  # of the page that this thread draws
+
+
 def current() -> Session:
     """This visitor's session, its language taken from the address, else from the browser. Not for the owner's thread, which has no visitor."""
-    running = get_script_run_ctx(suppress_warning=True)
+    running, mine = get_script_run_ctx(suppress_warning=True), _mine.get()
     assert running is not None, "asked outside of a page: the session would be nobody's"
-    new = KEY not in st.session_state
-    if new:
-        st.session_state[KEY] = Session()
-    session: Session = st.session_state[KEY]
+    if mine is not None and mine[0] is running:
+        return mine[1]
+    session: Session = st.session_state[KEY] if KEY in st.session_state else _begun()
+    _mine.set((running, session))
     _here[running.session_id] = session.id
     VISITOR.set(session.id)
+    return session
+
+
+def _begun() -> Session:
+    session = st.session_state[KEY] = Session()
     asked = st.query_params.get("lang")
-    if new and asked in LANGUAGES:
+    if asked in LANGUAGES:
         session.language = asked
-    elif new and (st.context.locale or "").startswith("ar"):
+    elif (st.context.locale or "").startswith("ar"):
         session.language = "ar"
-    if new and OWN in st.query_params:
+    if OWN in st.query_params:
         session.choices["gone"] = True
-    if session.uploaded and OWN not in st.query_params:
-        st.query_params[OWN] = "1"
-    elif not session.uploaded and OWN in st.query_params:
-        del st.query_params[OWN]
     return session
 
 
