@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import networkx as nx
 import numpy as np
@@ -364,6 +364,7 @@ def _plain(graph: nx.DiGraph) -> nx.DiGraph:
     return plain
 
 
+@lru_cache(maxsize=8)
 def graphml(architecture: Architecture) -> str:
     """The graph as GraphML, for yEd, Gephi or networkx."""
     file = io.BytesIO()
