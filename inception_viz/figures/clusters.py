@@ -12,7 +12,7 @@ from inception_viz.figures.panels import Panel
 from inception_viz.grids import Grid
 from inception_viz.text import Text
 
-ACROSS = 4
+ACROSS = 3
 
 
 @remembered
