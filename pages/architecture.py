@@ -23,5 +23,6 @@ graph.facts(text, described, frozenset(opened))
 
 st.subheader(text("The whole network"), anchor=False)
 graph.totals(text, described)
-frame.download(text("Graph as GraphML"), architecture.graphml(described), "graph.graphml", "application/xml")
-frame.download(text("Drawing as SVG"), picture.svg, "graph.svg", "image/svg+xml")
+with st.container(horizontal=True):
+    frame.download(text("Graph as GraphML"), architecture.graphml(described), "graph.graphml", "application/xml")
+    frame.download(text("Drawing as SVG"), picture.svg, "graph.svg", "image/svg+xml")

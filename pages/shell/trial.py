@@ -135,13 +135,16 @@ def beside(text: Text, block: str) -> tuple[Drawing, Drawing]:
 
 def downloads(text: Text, picture: Drawing) -> None:
     """The constructed network as a graph, a drawing, a table of widths and a file of weights, which the first page takes back."""
-    frame.download(text("Graph as GraphML"), architecture.graphml(described(models.CONSTRUCTED)), "constructed.graphml", "application/xml")
-    frame.download(text("Drawing as SVG"), picture.svg, "constructed.svg", "image/svg+xml")
-    frame.download(
-        text("Table of widths and facts as JSON"),
-        models.CONSTRUCTED_CARD.read_text(encoding="utf-8"),
-        "constructed.json",
-        "application/json",
-    )
-    weights = models.CONSTRUCTED_CARD.with_suffix(".safetensors")
-    frame.download(text("Weights"), weights.read_bytes(), weights.name, "application/octet-stream")
+    with st.container(horizontal=True):
+        frame.download(
+            text("Graph as GraphML"), architecture.graphml(described(models.CONSTRUCTED)), "constructed.graphml", "application/xml"
+        )
+        frame.download(text("Drawing as SVG"), picture.svg, "constructed.svg", "image/svg+xml")
+        frame.download(
+            text("Table of widths and facts as JSON"),
+            models.CONSTRUCTED_CARD.read_text(encoding="utf-8"),
+            "constructed.json",
+            "application/json",
+        )
+        weights = models.CONSTRUCTED_CARD.with_suffix(".safetensors")
+        frame.download(text("Weights"), weights.read_bytes(), weights.name, "application/octet-stream")
