@@ -119,9 +119,9 @@ def _neighbours(r: np.ndarray) -> sparse.csr_array:
     kept = np.clip(r.astype(np.float64), 0, None)
     np.fill_diagonal(kept, 0)
     few = min(NEIGHBOURS, len(r) - 1)
-    nearest = np.argsort(-kept, axis=1, kind="stable")[:, :few]
-    chosen = np.zeros_like(kept, dtype=bool)
-    np.put_along_axis(chosen, nearest, True, axis=1)
+    least = np.partition(kept, -few, axis=1)[:, [-few]]
+    chosen, equal = kept > least, kept == least
+    chosen |= equal & (equal.cumsum(1) <= few - chosen.sum(1, keepdims=True))  # among equal ones the first
     return sparse.csr_array(np.where(chosen | chosen.T, kept, 0))
 
 
