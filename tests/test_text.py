@@ -1,6 +1,7 @@
 """Every sentence that a visitor may read exists in every language, with the same blanks."""
 
 import ast
+import re
 import string
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +66,15 @@ def test_translations_keep_the_blanks(language: str) -> None:
                 missing = wanted - blanks(form) - ({"n"} if entry.pluralizable else set())
                 assert missing == set(), f"{path.name}: {form}"
                 assert blanks(form) <= wanted, f"{path.name}: {form}"
+
+
+def test_arabic_formulas_keep_their_order() -> None:
+    """ "n = 64" of a filled blank would be read as "64 = n" where the whole is not isolated."""
+    for path, catalogue in catalogues("ar").items():
+        for entry in catalogue:
+            for form in entry.string if entry.pluralizable else [entry.string]:
+                outside = re.sub("\u2066[^\u2069]*(\u2069|$)", "", form)
+                assert re.search(r"[A-Za-z|] = \{", outside) is None, f"{path.name}: {form}"
 
 
 @pytest.mark.parametrize("language", OTHERS)
