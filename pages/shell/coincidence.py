@@ -39,4 +39,4 @@ def compared(text: Text, analysis: Analysis, kind: str, twins: int) -> list[Coin
 
     here, smaller = results.here_or_on_cpu(used, work)
     key = ("coincidence", results.similarity_key(analysis, kind), kind, twins)
-    return results.compute(text, used, "coincidence", key, here, smaller=smaller)
+    return results.compute(text, used, "coincidence", key, here, smaller=smaller, in_turns=True)

@@ -45,7 +45,7 @@ def trained(text: Text, widths: Sequence[int], counts: Sequence[int], seeds: int
     key = ("overfitting", tuple(widths), tuple(counts), seeds, noise)
     if ask:
         lab.started(text, used, key, text("Train {n} networks (up to a minute)", n=len(widths) * len(counts) * seeds))
-    return results.compute(text, used, "overfitting", key, lambda progress: overfitting.study(widths, counts, seeds, noise))
+    return results.compute(text, used, "overfitting", key, lambda progress: overfitting.study(widths, counts, seeds, noise), in_turns=True)
 
 
 def told(text: Text, found: Study) -> None:

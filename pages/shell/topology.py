@@ -77,4 +77,4 @@ def border(text: Text, chosen: Setting) -> Border:
     densities = tuple(d for d in DENSITIES if d * small.units >= 1)
     used = results.model(text)
     lab.started(text, used, key, text("Draw the map (about a minute)"))
-    return results.compute(text, used, "border", key, lambda progress: topology.border(small, densities, BORDER_SAMPLES))
+    return results.compute(text, used, "border", key, lambda progress: topology.border(small, densities, BORDER_SAMPLES), in_turns=True)

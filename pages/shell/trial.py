@@ -115,7 +115,7 @@ def live(text: Text) -> Results | None:
     def work(progress: Progress) -> Generator[float, None, Results]:
         return library.live(asked, range(seeds), budget)
 
-    return results.compute(text, results.model(text), "trial", ("trial", asked, seeds, budget), work)
+    return results.compute(text, results.model(text), "trial", ("trial", asked, seeds, budget), work, in_turns=True)
 
 
 @st.cache_resource(show_spinner=False)
