@@ -48,7 +48,7 @@ def choose(text: Text) -> str:
     """
     words = list(LESSONS)
     told = {word: text("{n} of {all}: {title}", n=i, all=len(words), title=text(LESSONS[word].title)) for i, word in enumerate(words, 1)}
-    before, which, after, anew = st.columns([2, 6, 2, 2], vertical_alignment="bottom")
+    before, which, after, anew = st.columns([3, 5, 3, 3], vertical_alignment="bottom")
     with which:
         word = controls.choice("lesson", text("Step"), told)
     place = words.index(word)
