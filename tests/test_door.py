@@ -5,13 +5,15 @@ import http.client
 import json
 import re
 import time
+import tomllib
 from collections.abc import Awaitable, Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 
 from benchmarks._visitor import Visitor
-from benchmarks.load import Server, photo
+from benchmarks.load import ROOT, Server, photo
 from pages.shell import door
 
 LONG = 30.0
@@ -236,3 +238,26 @@ def test_after_a_restart_under_an_open_page_the_visitor_is_asked_to_upload_again
     assert running.stop() < 10
     running.begin()
     asyncio.run(come_again(before))
+
+
+def test_garbage_is_collected_while_somebody_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streamlit's own collection after every run is off."""
+    here: list[str] = []
+    sessions = SimpleNamespace(list_active_sessions=lambda: here)
+    monkeypatch.setattr(door.Runtime, "instance", lambda: SimpleNamespace(_session_mgr=sessions))
+    monkeypatch.setattr(door, "COLLECT", 0)
+    collected: list[bool] = []
+    monkeypatch.setattr(door.gc, "collect", lambda: collected.append(bool(here)))
+
+    async def look() -> None:
+        collecting = asyncio.create_task(door._collect())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        here.append("somebody")
+        while not collected:
+            await asyncio.sleep(0)
+        collecting.cancel()
+
+    asyncio.run(look())
+    assert all(collected)
+    assert not tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["runner"]["postScriptGC"]
