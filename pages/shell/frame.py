@@ -13,7 +13,6 @@ from inception_viz.text import LANGUAGES, Text, message
 from pages.shell import links, results, session, sign_in
 
 ASSETS = Path(__file__).parent.parent.parent / "assets"
-CARD = 230  # pixels: two beside each other on a small tablet, one on a telephone
 LARGE = 1.35  # how much larger the letters of figures are in the presenter view
 
 
@@ -353,7 +352,7 @@ def signposts(text: Text) -> None:
         st.markdown(f"**{text(GROUPS[group])}**")
         with st.container(horizontal=True, gap="small", key=f"signposts {group}"):
             for page in pages:
-                with st.container(border=True, height="stretch", width=CARD, key=f"signpost {page.title}", gap="xsmall"):
+                with st.container(border=True, height="stretch", key=f"signpost {page.title}", gap="xsmall"):
                     st.page_link(target(page), label=f"**{text(page.title)}**")
                     st.caption(text(page.what))
 
