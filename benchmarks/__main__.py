@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks import _yardstick as yardstick
+
 APART = {"load"}  # minutes, with a server: `make load`
 NAMES = sorted(p.stem for p in Path(__file__).parent.glob("*.py") if not p.stem.startswith("_") and p.stem not in APART)
 
@@ -17,7 +19,9 @@ def main() -> None:
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.here:
+        print(yardstick.told(), flush=True)
         importlib.import_module(f"benchmarks.{arguments.names[0]}").main()
+        print(yardstick.told())
         return
     print(f"Python {platform.python_version()}, {platform.machine()}", flush=True)
     for name in arguments.names or NAMES:

@@ -29,6 +29,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks import _yardstick as yardstick
 from benchmarks._visitor import Seen, Visitor
 from inception_viz.models import _processor as processor
 from pages.shell.door import SWEEP
@@ -436,8 +437,10 @@ def main() -> None:
     print(f"  {processor()}, {os.cpu_count()} cores, {memory:.0f} GiB; pictures of {SIZE[0]} x {SIZE[1]}", flush=True)
     plan = Plan(given.tabs, given.pictures, given.minutes)
     for part in given.parts or [name for name in PARTS if name != "soak"]:
+        print(yardstick.told(), flush=True)
         PARTS[part](plan)
         sys.stdout.flush()
+    print(yardstick.told())
 
 
 if __name__ == "__main__":

@@ -169,7 +169,7 @@ def _matched(a: Side, b: Side) -> bool:
 
 
 def _metrics(told: Mapping[str, str], help: Mapping[str, str] | None = None) -> None:
-    for column, (label, value) in zip(st.columns(len(told)), told.items(), strict=True):
+    for column, (label, value) in zip(st.columns(len(told), vertical_alignment="bottom"), told.items(), strict=True):
         column.metric(label, value, help=(help or {}).get(label))
 
 

@@ -111,7 +111,7 @@ def facts(text: Text, trained: Measured, twin: Measured | None) -> None:
     labels = [text("Clusters"), text("Independent channels of {n}", n=trained.plan.inputs)]
     labels += [text("Share of {kernel}", kernel=kernel) for kernel in library.KERNELS]
     values, others = _told(trained), _told(twin) if twin else []
-    for column, label, value, other in zip_longest(st.columns(len(labels)), labels, values, others):
+    for column, label, value, other in zip_longest(st.columns(len(labels), vertical_alignment="bottom"), labels, values, others):
         column.metric(label, text.isolated(value))
         if other:
             column.caption(text("untrained: {value}", value=other))

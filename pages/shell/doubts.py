@@ -152,7 +152,7 @@ def _again(text: Text, subject: Subject, found: Clusters, similar: Correlation) 
 def _branches(text: Text, subject: Subject, found: Clusters, similar: Correlation) -> list[Verdict]:
     block = subject.analysis.blocks[subject.block]
     spec = evidence.specialisation(text, block, found)
-    left, right = st.columns(2)
+    left, right = st.columns(2, vertical_alignment="bottom")
     left.metric(
         text("Adjusted mutual information"),
         text.isolated(f"{spec.information:.3f}"),

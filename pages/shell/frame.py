@@ -1,6 +1,6 @@
 """What every page begins with: title, language, direction, the links to the other pages, and which weights answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -344,6 +344,12 @@ def show(figure: Figure, name: str, select: Callable[[], None] | None = None) ->
             st.plotly_chart(drawn, key=name, config=config, alt=told)
         else:
             st.plotly_chart(drawn, key=name, config=config, alt=told, on_select=select, selection_mode="box")
+
+
+def numbers(text: Text, told: Mapping[str, str]) -> None:
+    """A row of numbers by their labels; they stand on one line, however many lines the labels take."""
+    for column, (label, value) in zip(st.columns(len(told), vertical_alignment="bottom"), told.items(), strict=True):
+        column.metric(label, text.isolated(value))
 
 
 def signposts(text: Text) -> None:

@@ -7,6 +7,7 @@ from inception_viz.architecture import Architecture
 from inception_viz.figures import architecture as drawing
 from inception_viz.figures import colours
 from inception_viz.text import Text
+from pages.shell import frame
 
 KEY = "module graph"
 _SCRIPT = """export default function({data, parentElement, setStateValue}) {
@@ -78,8 +79,7 @@ def facts(text: Text, described: Architecture, opened: frozenset[str]) -> None:
         text("Receptive field, pixels"): f"{known['receptive_field']:,}",
         text("Step, pixels"): f"{known['step']:,}",
     }
-    for column, (label, value) in zip(st.columns(len(numbers)), numbers.items(), strict=True):
-        column.metric(label, text.isolated(value))
+    frame.numbers(text, numbers)
     notes = {
         b.note for block in described.blocks for b in block.branches if (block.name, b.name) == (known["block"], known["branch"]) and b.note
     }
@@ -95,5 +95,4 @@ def totals(text: Text, described: Architecture) -> None:
         text("Blocks"): str(len(described.blocks)),
         text("Picture side, pixels"): str(described.input_side),
     }
-    for column, (label, value) in zip(st.columns(len(numbers)), numbers.items(), strict=True):
-        column.metric(label, text.isolated(value))
+    frame.numbers(text, numbers)

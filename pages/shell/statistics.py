@@ -311,8 +311,7 @@ def facts(text: Text, found: Statistics) -> None:
         text("Files left out"): str(len(card["unreadable"])),
         text("Classes with pictures"): str(int((found.arrays["classes/n"] > 0).sum())),
     }
-    for column, (label, value) in zip(st.columns(len(numbers)), numbers.items(), strict=True):
-        column.metric(label, text.isolated(value))
+    frame.numbers(text, numbers)
     st.caption(
         text("{corpus}, seen by {architecture} with the weights “{weights}” ({sha256}) at {side} x {side} pixels; a picture's class is {classes}.",
              corpus=results.plain(card["corpus"]["name"]), architecture=results.plain(card["model"]["architecture"]),

@@ -16,7 +16,7 @@ from inception_viz.images import Picture
 from inception_viz.knockouts import CONTROLS, MEAN, RESAMPLE, Interactions, Knockouts
 from inception_viz.nulls import AgainstChance, Null
 from inception_viz.text import Text
-from pages.shell import controls, results
+from pages.shell import controls, frame, results
 
 STRONGEST = 12
 
@@ -68,8 +68,7 @@ def cluster_facts(text: Text, found: Clusters, similar: Correlation) -> None:
         text("Constant channels"): str(int((found.labels < 0).sum())),
         text("Positions or pictures (n)"): str(similar.n),
     }
-    for column, (label, value) in zip(st.columns(len(numbers)), numbers.items(), strict=True):
-        column.metric(label, text.isolated(value))
+    frame.numbers(text, numbers)
 
 
 def cluster_members(text: Text, block: BlockAnalysis, found: Clusters, similar: Correlation, cluster: int) -> None:
@@ -103,8 +102,7 @@ def attribution_facts(text: Text, analysis: Analysis, given: Attribution) -> Non
         if given.completeness_delta is None
         else f"{given.completeness_delta:+.3f}",
     }
-    for column, (label, told) in zip(st.columns(len(numbers)), numbers.items(), strict=True):
-        column.metric(label, text.isolated(told))
+    frame.numbers(text, numbers)
 
 
 def knockout_facts(text: Text, analysis: Analysis, outcome: Knockouts, baseline: str, shown: Sequence[Picture]) -> None:

@@ -7,7 +7,7 @@ import streamlit as st
 from inception_viz import topology
 from inception_viz.text import Text
 from inception_viz.topology import Border, Recovery, Setting
-from pages.shell import controls, lab, results
+from pages.shell import controls, frame, lab, results
 
 UNITS, DENSITIES, SAMPLES = (
     (50, 100, 200, 300, 500, 1000, 1500),
@@ -56,8 +56,7 @@ def facts(text: Text, found: Recovery) -> None:
             text("Exact parent sets"): f"{score.exact:.1%}",
             text("Seconds"): f"{layer.seconds:.1f}",
         }
-        for column, (label, value) in zip(st.columns(len(numbers)), numbers.items(), strict=True):
-            column.metric(label, text.isolated(value))
+        frame.numbers(text, numbers)
 
 
 def look(text: Text, found: Recovery) -> topology.Neighbourhood:
