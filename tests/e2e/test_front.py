@@ -137,9 +137,13 @@ def test_a_table_of_an_arabic_page_begins_at_the_right(visit: Visit) -> None:
 
 def test_words_in_figures_are_read_from_the_right_with_their_number_to_the_left(visit: Visit) -> None:
     page = settled(visit("/clusters?lang=ar"))
+    places = """kind => {  // nothing while the figure is still being laid out
+      const word = [...document.querySelectorAll(`.js-plotly-plot ${kind}`)].find(e => /العنقود.*2/.test(e.textContent));
+      const at = word && ['د', '2'].map(letter => word.textContent.indexOf(letter));
+      return at && Math.max(...at) < word.getNumberOfChars() && at.map(i => word.getStartPositionOfChar(i).x);
+    }"""
     for kind in (".ytick text", ".annotation-text"):
-        label = page.locator(f".js-plotly-plot {kind}").filter(has_text=re.compile("العنقود.*2")).first
-        first, number = label.evaluate("e => ['د', '2'].map(letter => e.getStartPositionOfChar([...e.textContent].indexOf(letter)).x)")
+        first, number = page.wait_for_function(places, arg=kind).json_value()
         assert number < first
 
 
