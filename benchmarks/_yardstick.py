@@ -1,23 +1,18 @@
 """How fast the machine is just now, printed beside every figure: one that is lent may have half its speed another day."""
 
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
 
-from inception_viz import models
+from inception_viz import measurement, models
 
 ADDITIONS, BATCH, ROUNDS = 10_000_000, 32, 5
+CPU = torch.device("cpu")
 
 
 def _median(work: Callable[[], object]) -> float:
-    seconds = []
-    for _ in range(ROUNDS):
-        started = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds)
+    return statistics.median(measurement.seconds(work, CPU) for _ in range(ROUNDS))
 
 
 def _add() -> None:
