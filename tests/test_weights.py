@@ -166,12 +166,12 @@ def test_names_and_counts_are_told(results: tuple) -> None:
     assert found["negative variance"][1].facts == {"name": "bn.running_var", "n": 1}
 
 
-def in_child(body: str) -> subprocess.CompletedProcess[bytes]:
-    """The throw-away process with `body` in the place of what unpacks."""
+def in_child(body: str, seconds: int = weights.CHILD_SECONDS) -> subprocess.CompletedProcess[bytes]:
+    """The throw-away process with `body` in the place of what unpacks, and seconds of CPU that also pay for taking torch down."""
     program = f"""
 import os, sys
 from inception_viz import weights
-weights.CHILD_SECONDS, weights.CHILD_MEMORY = 1, 2**29
+weights.CHILD_SECONDS, weights.CHILD_MEMORY = {seconds}, 2**29
 def unpack(data):
 {textwrap.indent(body, "    ")}
 weights._unpack = unpack
@@ -183,7 +183,7 @@ weights.child()
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are set on Linux only")
 def test_the_child_is_stopped_when_it_computes_or_takes_or_writes_too_much(tmp_path: Path) -> None:
     assert in_child("return bytes([len(data)])").stdout == b"\4"
-    assert in_child("while True: pass").returncode in (-signal.SIGXCPU, -signal.SIGKILL)
+    assert in_child("while True: pass", seconds=1).returncode in (-signal.SIGXCPU, -signal.SIGKILL)
     greedy = in_child("return bytes(2**30)")
     assert (greedy.returncode, greedy.stdout) == (1, b"")
     in_child(f"open({str(tmp_path / 'file')!r}, 'wb').write(data)")
