@@ -11,7 +11,7 @@ from babel.messages.pofile import read_po
 LOCALES = Path(__file__).parent.parent / "assets" / "locales"
 LANGUAGES = {"en": "English", "ar": "العربية"}
 RIGHT_TO_LEFT = frozenset({"ar"})
-LEFT_ISOLATE, FIRST_STRONG_ISOLATE, END_ISOLATE = "\u2066", "\u2068", "\u2069"
+LEFT_ISOLATE, RIGHT_ISOLATE, FIRST_STRONG_ISOLATE, END_ISOLATE = "\u2066", "\u2067", "\u2068", "\u2069"
 
 Blank = str | int | float
 
@@ -74,7 +74,8 @@ class Text:
         if self.direction == "ltr":
             return str(piece)
         words = isinstance(piece, str) and any(character.isalpha() for character in piece)  # "-7.9" as words would end with its sign
-        opening = FIRST_STRONG_ISOLATE if words else LEFT_ISOLATE
+        filled = END_ISOLATE in str(piece)  # a sentence of this language: "first strong" would look past all of its blanks
+        opening = LEFT_ISOLATE if not words else RIGHT_ISOLATE if filled else FIRST_STRONG_ISOLATE
         return f"{opening}{piece}{END_ISOLATE}"
 
     def _fill(self, words: str, blanks: dict[str, Blank]) -> str:

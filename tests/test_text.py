@@ -77,6 +77,15 @@ def test_arabic_formulas_keep_their_order() -> None:
                 assert re.search(r"[A-Za-z|] = \{", outside) is None, f"{path.name}: {form}"
 
 
+def test_arabic_numbers_do_not_join_the_latin_words_before_them() -> None:
+    """In "Tiny ImageNet, 50 classes" the number would be read with the name, away from what it counts."""
+    for path, catalogue in catalogues("ar").items():
+        for entry in catalogue:
+            for form in (entry.string if entry.pluralizable else [entry.string]) if entry.id else []:
+                outside = re.sub("[\u2066-\u2068][^\u2066-\u2069]*\u2069", "", re.sub(r"\{\w+\}", "\u0627", form))
+                assert re.search(r"[A-Za-z][\s،]+\d", outside) is None, f"{path.name}: {form}"
+
+
 @pytest.mark.parametrize("language", OTHERS)
 def test_a_sentence_stands_in_one_catalogue_only(language: str) -> None:
     all_ids = [str(entry.id) for catalogue in catalogues(language).values() for entry in catalogue if entry.id]
@@ -99,3 +108,4 @@ def test_blanks_are_isolated_in_arabic_only() -> None:
     assert Text("en")("{a}", a="1x1") == "1x1"
     assert Text("ar")("{a}", a="1x1") == "\u20681x1\u2069"
     assert Text("ar")("{a}", a=3) == "\u20663\u2069"
+    assert Text("ar")("{a}", a="\u20681x1\u2069, \u2068لها\u2069") == "\u2067\u20681x1\u2069, \u2068لها\u2069\u2069"

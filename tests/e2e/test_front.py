@@ -135,6 +135,22 @@ def test_a_table_of_an_arabic_page_begins_at_the_right(visit: Visit) -> None:
         expect(cell).to_have_css("text-align", "start")
 
 
+@pytest.mark.parametrize("language", ["en", "ar"])
+def test_the_knob_of_a_switch_stays_on_its_track(visit: Visit, language: str) -> None:
+    """Off it lies where reading begins, on where it ends."""
+    sides = """() => {  // nothing while it is not there yet, or still slides
+      const [track, knob] = ["", " > div"].map(inside => document.querySelector(`[data-testid=stCheckbox] label > div:not([data-testid])${inside}`));
+      if (!knob || knob.getAnimations().length) return null;
+      const [outer, inner] = [track, knob].map(e => e.getBoundingClientRect());
+      return [inner.left - outer.left, outer.right - inner.right];
+    }"""
+    for view, on in (("", False), ("&view=presenter", True)):
+        page = settled(visit(f"/glossary?lang={language}{view}"))
+        left, right = page.wait_for_function(sides).json_value()
+        assert min(left, right) >= 0
+        assert (left > right) == (on == (language == "en"))
+
+
 def test_words_in_figures_are_read_from_the_right_with_their_number_to_the_left(visit: Visit) -> None:
     page = settled(visit("/clusters?lang=ar"))
     places = """kind => {  // nothing while the figure is still being laid out

@@ -32,7 +32,7 @@ def check(at: AppTest, claim: str, language: str) -> None:
     said = told(at)
     assert text("“{claim}”", claim=text(claim)) in said
     verdicts = "\n".join(e.value for e in [*at.success, *at.warning, *at.info]).replace("\\", "")
-    assert any(text(words, found="…").split("…")[0].rstrip("\u2066\u2068") in verdicts for words in VERDICTS)
+    assert any(text(words, found="…").split("…")[0].rstrip("\u2066\u2067\u2068") in verdicts for words in VERDICTS)
     assert [b.proto.label for b in at.get("download_button")] == [text("All numbers as CSV")]
     assert re.search("float32", said)
     if language == "ar":
