@@ -1,58 +1,68 @@
 """What a person feels: from the address to a drawn page on a warm server, and from a click on a block that is in memory to its figures."""
 
-import os
 import re
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from benchmarks.load import photo
-from tests.e2e.conftest import CHROMIUM, DONE, QUIET, ROOT, free_port, healthy
+from benchmarks.load import Server, photo
+from tests.e2e.conftest import CHROMIUM, DONE, QUIET
 
 PAGES = ("", "architecture", "activations", "correlations", "clusters", "attributions")
 SWITCHED = ("activations", "correlations", "clusters")
 REPEATS = 5
-WARM = 120  # seconds for the server to load the network
 
 
-def timed(run: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
+# Clocks of the browser's own: a driver's click takes a tenth of a second before it happens.
+SHOWN = f"""document.querySelector("{DONE}")
+  && [...document.querySelectorAll("[data-testid=stPlotlyChart]")].every(chart => chart.querySelector(".main-svg"))"""
+OPENING = f"""const found = window.felt = {{}};  // milliseconds from the navigation to the first frame with a title, and with all that the page shows
+function look() {{
+  if (!found.title && document.querySelector("h1")) found.title = performance.now();
+  if (found.title && {SHOWN}) found.drawn = performance.now();
+  else requestAnimationFrame(look);
+}}
+requestAnimationFrame(look);"""
+CLICKED = f"""block => {{  // milliseconds from the next click to the first frame with all that the page shows of that block
+  const found = window.felt = {{}};
+  addEventListener("click", event => {{
+    function look() {{
+      if (new URLSearchParams(location.search).get("block") === block && {SHOWN}) found.drawn = performance.now() - event.timeStamp;
+      else requestAnimationFrame(look);
+    }}
+    requestAnimationFrame(look);
+  }}, {{capture: true, once: true}});
+}}"""
+
+
+def felt(page: Page) -> dict[str, float]:
+    """Seconds by name, once the page is drawn."""
+    found = page.wait_for_function("() => window.felt && window.felt.drawn && window.felt").json_value()
+    return {name: milliseconds / 1e3 for name, milliseconds in found.items()}
 
 
 def opened(browser: Browser, address: str) -> tuple[float, float]:
-    """Seconds to the title, and to the end of the run, for somebody who comes for the first time."""
+    """Seconds to the title, and to all that the page shows, for somebody who comes for the first time."""
     context = browser.new_context()
+    context.add_init_script(OPENING)
     page = context.new_page()
-    started = time.perf_counter()
     page.goto(address)
-    page.locator("h1").wait_for()
-    title = time.perf_counter() - started
-    page.wait_for_selector(DONE)
-    whole = time.perf_counter() - started
+    found = felt(page)
     context.close()
-    return title, whole
+    return found["title"], found["drawn"]
 
 
 def switched(page: Page, block: str) -> float:
-    """Seconds from the click on a block to the end of the run that draws it."""
+    """Seconds from the click on a block to its figures."""
     page.get_by_role("combobox", name=re.compile("Block")).first.click()
     option = page.get_by_role("option", name=re.compile(f"^{block}"))
     option.wait_for()
-
-    def click() -> None:
-        option.click()
-        page.wait_for_function("block => new URLSearchParams(location.search).get('block') === block", arg=block)
-        page.wait_for_selector(DONE)
-
-    return timed(click)
+    page.evaluate(CLICKED, block)
+    option.click()
+    return felt(page)["drawn"]
 
 
 def walked(browser: Browser, address: str, photo: Path) -> float:
@@ -60,30 +70,33 @@ def walked(browser: Browser, address: str, photo: Path) -> float:
     context = browser.new_context()
     page = context.new_page()
 
-    def walk() -> None:
-        page.goto(address)
-        page.get_by_role("tab", name="Upload").click()
-        page.locator("input[type=file]").first.set_input_files(photo)
-        page.locator(f"[data-testid=stFileUploader] >> text={photo.name}").wait_for()
-        page.wait_for_selector(DONE)
-        page.locator("[data-testid=stSidebar]").get_by_role("link", name="Clusters").click()
-        page.locator("h1", has_text="Clusters").wait_for()
-        page.locator(".js-plotly-plot .hm, .js-plotly-plot .im").first.wait_for()
-        page.wait_for_selector(DONE)
-
-    seconds = timed(walk)
+    started = time.perf_counter()
+    page.goto(address)
+    page.get_by_role("tab", name="Upload").click()
+    page.locator("input[type=file]").first.set_input_files(photo)
+    page.locator(f"[data-testid=stFileUploader] >> text={photo.name}").wait_for()
+    page.wait_for_selector(DONE)
+    page.locator("[data-testid=stSidebar]").get_by_role("link", name="Clusters").click()
+    page.locator("h1", has_text="Clusters").wait_for()
+    page.locator(".js-plotly-plot .hm, .js-plotly-plot .im").first.wait_for()
+    page.wait_for_selector(DONE)
+    seconds = time.perf_counter() - started
     context.close()
     return seconds
+
+
+def tell(name: str, found: list[tuple[float, float]]) -> None:
+    titles, wholes = zip(*found, strict=True)
+    print(
+        f"  {name:14} title after {1e3 * statistics.median(titles):5.0f} ms, drawn after {1e3 * statistics.median(wholes):5.0f} ms, "
+        f"worst {1e3 * max(wholes):5.0f} ms, n = {len(found)}, empty browser cache"
+    )
 
 
 def measure(browser: Browser, address: str) -> None:
     for word in PAGES:
         opened(browser, f"{address}/{word}")  # warm
-        titles, wholes = zip(*(opened(browser, f"{address}/{word}") for _ in range(REPEATS)), strict=True)
-        print(
-            f"  {word or 'home':13} title after {1e3 * statistics.median(titles):5.0f} ms, drawn after {1e3 * statistics.median(wholes):5.0f} ms, "
-            f"worst {1e3 * max(wholes):5.0f} ms, n = {REPEATS}, empty browser cache"
-        )
+        tell(word or "home", [opened(browser, f"{address}/{word}") for _ in range(REPEATS)])
     for word in SWITCHED:
         page = browser.new_page()
         page.goto(f"{address}/{word}?block=3a")
@@ -92,7 +105,7 @@ def measure(browser: Browser, address: str) -> None:
         switched(page, "3a")
         seconds = [switched(page, block) for block in ("4c", "3a") * 3]
         print(
-            f"  {word:13} block switch {1e3 * statistics.median(seconds):5.0f} ms, worst {1e3 * max(seconds):5.0f} ms, n = {len(seconds)}"
+            f"  {word:14} block switch {1e3 * statistics.median(seconds):5.0f} ms, worst {1e3 * max(seconds):5.0f} ms, n = {len(seconds)}"
         )
         page.close()
     with tempfile.TemporaryDirectory() as folder:
@@ -106,24 +119,27 @@ def measure(browser: Browser, address: str) -> None:
         )
 
 
+def bare(browser: Browser) -> None:
+    """What Streamlit itself takes for a page with nothing on it but a title: the floor of all others."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "bare.py"
+        script.write_text('import streamlit as st\n\nst.title("Nothing else")\n', encoding="utf-8")
+        server = Server(script=str(script))
+        try:
+            opened(browser, server.address)  # warm
+            tell("(only a title)", [opened(browser, server.address) for _ in range(REPEATS)])
+        finally:
+            server.stop()
+
+
 def main() -> None:
-    port, log = free_port(), Path(tempfile.mkstemp()[1])
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.address", "127.0.0.1", "--server.port", str(port)]
-    with log.open("wb") as out:
-        server = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"})
-    started = time.monotonic()
-    address, deadline = f"http://127.0.0.1:{port}", started + WARM
-    try:
-        while not healthy(address):
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(log.read_text(encoding="utf-8"))
-            time.sleep(0.2)
-        print(f"  ready {time.monotonic() - started:.1f} s after it was started")
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-            measure(browser, address)
-            browser.close()
-    finally:
-        server.terminate()
-        server.wait(15)
-        log.unlink()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        bare(browser)
+        server = Server()
+        print(f"  ready {server.start:.1f} s after it was started")
+        try:
+            measure(browser, server.address)
+        finally:
+            server.stop()
+        browser.close()

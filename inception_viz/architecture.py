@@ -331,10 +331,11 @@ def _group(node: str, facts: dict, expanded: frozenset[str]) -> str:
     return "avgpool" if facts["operation"] in ("flatten", "dropout") else node
 
 
+@lru_cache(maxsize=32)
 def condensed(architecture: Architecture, expanded: frozenset[str] = frozenset()) -> nx.DiGraph:
     """The graph as people draw it: convolution, batch norm and ReLU as one node, and every block that is not `expanded` as one node.
 
-    Parameters and MACs are sums; shape and receptive field are those of the group's last operation.
+    Parameters and MACs are sums; shape and receptive field are those of the group's last operation. The graph is frozen: whoever asks again gets it too.
     """
     graph = architecture.graph
     group = {node: _group(node, facts, expanded) for node, facts in graph.nodes(data=True)}
@@ -351,7 +352,7 @@ def condensed(architecture: Architecture, expanded: frozenset[str] = frozenset()
         if facts["operation"] not in ("flatten", "dropout", "rescale"):
             known.update(shape=facts["shape"], receptive_field=facts["receptive_field"], step=facts["step"])
     drawn.add_edges_from((group[a], group[b]) for a, b in graph.edges if group[a] != group[b])
-    return drawn
+    return nx.freeze(drawn)
 
 
 def _plain(graph: nx.DiGraph) -> nx.DiGraph:

@@ -216,14 +216,15 @@ def mean_r(correlation: Correlation, clusters: Clusters) -> np.ndarray:
 
     Clusters found in another similarity may hold channels that are constant in this one: their pairs are left out.
     """
-    means = np.full(clusters.count, np.nan)
-    for cluster in range(clusters.count):
-        members = clusters.members(cluster)
-        members = members[~correlation.constant[members]]
-        if len(members) > 1:
-            inner = correlation.r[np.ix_(members, members)]
-            means[cluster] = inner[np.triu_indices(len(members), 1)].mean()
-    return means
+    return np.array([mean_inside(correlation, clusters.members(cluster)) for cluster in range(clusters.count)])
+
+
+def mean_inside(correlation: Correlation, members: np.ndarray) -> float:
+    """Mean similarity of the pairs of these channels; nan if there is no pair. Constant channels are left out."""
+    members = members[~correlation.constant[members]]
+    if len(members) < 2:
+        return float("nan")
+    return float(correlation.r[np.ix_(members, members)][np.triu_indices(len(members), 1)].mean())
 
 
 def inside(correlation: Correlation, clusters: Clusters) -> np.ndarray:

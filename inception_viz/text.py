@@ -5,6 +5,7 @@ from functools import lru_cache
 from gettext import GNUTranslations, NullTranslations
 from pathlib import Path
 
+from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
@@ -25,26 +26,24 @@ def message(words: str) -> str:
     return words
 
 
-def _compiled(path: Path, language: str) -> GNUTranslations:
-    with path.open("rb") as file:
-        catalog = read_po(file, locale=language)
-    compiled = io.BytesIO()
-    write_mo(compiled, catalog)
+@lru_cache(maxsize=len(LANGUAGES))
+def _translations(language: str) -> NullTranslations:
+    """The catalogues of one language as one; a sentence that is in none is shown in English."""
+    paths = sorted((LOCALES / language / "LC_MESSAGES").glob("*.po"))
+    if not paths:
+        return NullTranslations()
+    whole, compiled = Catalog(locale=language), io.BytesIO()
+    for path in paths:
+        with path.open("rb") as file:
+            for entry in read_po(file, locale=language):
+                whole[entry.id] = entry
+    write_mo(compiled, whole)
     compiled.seek(0)
     return GNUTranslations(compiled)
 
 
-@lru_cache(maxsize=len(LANGUAGES))
-def _translations(language: str) -> NullTranslations:
-    """The catalogues of one language in a chain: a sentence missing from one is looked up in the next, and shown in English at the end."""
-    first = NullTranslations()
-    for path in sorted((LOCALES / language / "LC_MESSAGES").glob("*.po")):
-        first.add_fallback(_compiled(path, language))
-    return first
-
-
 class Text:
-    """The words of one language, one object a session.
+    """The words of one language; two of the same language are equal.
 
     >>> Text("en")("Block {name} has {n} channels", name="3a", n=256)
     'Block 3a has 256 channels'
@@ -55,6 +54,12 @@ class Text:
             raise KeyError(language)
         self.language = language
         self._translations = _translations(language)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Text) and other.language == self.language
+
+    def __hash__(self) -> int:
+        return hash(self.language)
 
     @property
     def direction(self) -> str:

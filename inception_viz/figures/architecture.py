@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from html import escape
 
 import networkx as nx
@@ -183,6 +184,7 @@ STYLE = (
 )
 
 
+@lru_cache(maxsize=64)
 def draw(
     architecture: Architecture, text: Text, expanded: frozenset[str] = frozenset(), by: str = "branch", selected: str | None = None
 ) -> Drawing:

@@ -217,8 +217,8 @@ def answer(text: Text) -> None:
     found = results.analysis(text)
     left, right = st.columns([1, 2], gap="large")
     with left:
-        seen = text("What the network sees: {side} x {side} pixels", side=found.view.shape[0])
-        st.image(found.view, caption=seen, width="stretch", alt=seen)
+        what = text("What the network sees: {side} x {side} pixels", side=found.view.shape[0])
+        st.image(results.seen(found), caption=what, width="stretch", alt=what)
     with right:
         st.subheader(text("What the network says"), anchor=False)
         frame.show(drawing.predictions(found.predictions, text), "predictions")

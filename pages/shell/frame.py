@@ -275,8 +275,8 @@ def _sidebar(text: Text) -> None:
             on_change=session.choose_language,
         )  # fmt: skip
         st.page_link(target(PAGES["home"]), label=text("Picture and network"))
-        for group, pages in grouped().items():
-            with st.container(key=f"group {group}", gap=None):
+        with st.container(key="pages", gap=None):
+            for group, pages in grouped().items():
                 st.caption(text(GROUPS[group]))
                 for page in pages:
                     st.page_link(target(page), label=text(page.title))
@@ -358,9 +358,7 @@ def signposts(text: Text) -> None:
         st.markdown(f"**{text(GROUPS[group])}**")
         with st.container(horizontal=True, gap="small", key=f"signposts {group}"):
             for page in pages:
-                with st.container(border=True, height="stretch", key=f"signpost {page.title}", gap="xsmall"):
-                    st.page_link(target(page), label=f"**{text(page.title)}**")
-                    st.caption(text(page.what))
+                st.page_link(target(page), label=f"**{text(page.title)}** {text(page.what)}", width="stretch")
 
 
 def download(label: str, data: str | bytes, file_name: str, mime: str) -> None:

@@ -108,13 +108,18 @@ def _unknown(text: Text, names: list[str]) -> None:
 
 def say(name: str, value: object) -> None:
     """Write what is on show into the address."""
-    told = identity(value)
+    told, chosen = identity(value), session.current()
     if told is None:
-        st.query_params.pop(name, None)
+        _say_nothing(name)
         return
-    session.current().said[name] = told
-    if st.query_params.get(name) != told:
-        st.query_params[name] = told
+    chosen.said[name] = told
+    if chosen.address.get(name) != told:
+        chosen.address[name] = st.query_params[name] = told
+
+
+def _say_nothing(name: str) -> None:
+    if session.current().address.pop(name, None) is not None:
+        st.query_params.pop(name, None)
 
 
 def _take(name: str, options: Iterable[str], text: Text) -> str | None:
@@ -128,10 +133,10 @@ def _take(name: str, options: Iterable[str], text: Text) -> str | None:
 def _read(text: Text) -> None:
     """What the address asks for; what is not known in any page is told and dropped."""
     chosen = session.current()
-    given = {k: v for k, v in st.query_params.items() if len(k) <= MOST_LETTERS}
+    given = {k: v for k, v in chosen.address.items() if len(k) <= MOST_LETTERS}
     strange = [name for name in given if not known(name)]
     for name in strange:
-        st.query_params.pop(name, None)
+        _say_nothing(name)
     if strange:
         _unknown(text, strange)
     new = {name: value for name, value in given.items() if known(name) and chosen.said.get(name) != value}
@@ -182,7 +187,7 @@ def _say_view() -> None:
     }
     for name, value in view.items():
         if value is None:
-            st.query_params.pop(name, None)
+            _say_nothing(name)
         else:
             say(name, value)
 
@@ -193,7 +198,7 @@ def open_view(text: Text, word: str, notices: DeltaGenerator) -> None:
     What is ignored is told in `notices`, by this function and by the controls that are drawn later.
     """
     chosen = session.current()
-    chosen.notices = notices
+    chosen.notices, chosen.address = notices, st.query_params.to_dict()
     if chosen.page != word:
         chosen.page = word
         _read(text)

@@ -9,6 +9,7 @@ import re
 import threading
 import uuid
 from collections.abc import Callable, Hashable
+from contextlib import nullcontext
 from contextvars import ContextVar
 from typing import TypeVar
 
@@ -27,13 +28,15 @@ from inception_viz.engine import cluster
 from inception_viz.engine.analyzing import Analyzing
 from inception_viz.engine.local import Engine, Job, Progress, WithModel, on_cpu
 from inception_viz.errors import Cancelled, VisitorError
+from inception_viz.figures import pictures
 from inception_viz.images import Picture
-from inception_viz.memory import remembered
+from inception_viz.memory import Memory, remembered
 from inception_viz.models import Model
 from inception_viz.text import Text
 from pages.shell import session
 
 THUMBNAIL = 200
+KEPT = 4  # models
 POLL = 0.1  # seconds between two looks at a running job
 Result = TypeVar("Result")
 # What only the interpreter does goes one at a time: it does no two things at once, and the thread that answers would wait for all.
@@ -66,7 +69,7 @@ def _device() -> str:
     return "cpu" if shared() else str(models.choose_device(session.current().device))
 
 
-@st.cache_resource(show_spinner=False, max_entries=4)
+@st.cache_resource(show_spinner=False, max_entries=KEPT)
 def _load(
     architecture: str, weights: str | None, device: str, digests: tuple[str, ...], _file: tuple[bytes, str] | None, _names: bytes | None
 ) -> Model:
@@ -89,13 +92,23 @@ def _settle(_model: Model) -> None:
 
 
 @remembered(100)
-def _thumbnail(sha256: str, _picture: Picture) -> np.ndarray:
-    return models.Preprocessing(THUMBNAIL, THUMBNAIL).view(_picture)
+def _thumbnail(sha256: str, _picture: Picture) -> bytes:
+    return pictures.exact(models.Preprocessing(THUMBNAIL, THUMBNAIL).view(_picture))
 
 
-def thumbnail(picture: Picture) -> np.ndarray:
-    """The middle of a picture as a small square, `(THUMBNAIL, THUMBNAIL, 3)`."""
+def thumbnail(picture: Picture) -> bytes:
+    """The middle of a picture as a small square of THUMBNAIL pixels, as PNG: Streamlit would pack an array anew at every drawing."""
     return _thumbnail(picture.sha256, picture)
+
+
+@remembered(100)
+def _exact(digest: str, _view: np.ndarray) -> bytes:
+    return pictures.exact(_view)
+
+
+def seen(analysis: Analysis) -> bytes:
+    """What the network saw, as PNG; packed once."""
+    return _exact(hashlib.sha256(analysis.view.tobytes()).hexdigest(), analysis.view)
 
 
 def plain(words: str) -> str:
@@ -114,6 +127,7 @@ def tell(text: Text, error: Exception) -> None:
     st.stop()
 
 
+_loaded: Memory[bool] = Memory(KEPT)  # which models `_load` has at hand: a spinner starts a thread, whether it will turn or not
 _at_hand: ContextVar[tuple[Hashable, Model] | None] = ContextVar("model", default=None)  # of the page that this thread draws
 
 
@@ -128,10 +142,12 @@ def model(text: Text) -> Model:
         key = (chosen.architecture, weights, device, digests)
         if (held := _at_hand.get()) is not None and held[0] == key:
             return held[1]
-        with st.spinner(text("The network is being loaded …"), show_time=False):
+        there = _loaded.find(key, chosen.id)
+        with nullcontext() if there else st.spinner(text("The network is being loaded …"), show_time=False):
             own, listed = (file.data, file.name) if file else None, names.data if names else None
             loaded = _load(*key, own, listed)
             _settle(loaded)
+        _loaded.keep(key, True, [chosen.id])
         _at_hand.set((key, loaded))
         return loaded
     except Exception as error:

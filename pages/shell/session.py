@@ -39,7 +39,7 @@ class Session:
     """One visitor's choices. `file` holds weights of their own; `pictures` are in the order of upload, `shown` is the one on show.
 
     `page` is the one opened last; `asked` holds what the address asks of controls that have not been drawn yet,
-    `said` what was written into it last (see `links`).
+    `said` what was written into it last, `address` what it holds while a page is drawn (see `links`).
     `uploaded` says whether anything came from the visitor: the address then says so too, and if the server is started anew under an open page, the
     new session can tell that something is gone.
     """
@@ -58,6 +58,7 @@ class Session:
     page: str | None = None
     asked: dict[str, str] = field(default_factory=dict)
     said: dict[str, str] = field(default_factory=dict)
+    address: dict[str, str] = field(default_factory=dict)
     theme: str | None = None
     presenter: bool = False
     notices: DeltaGenerator | None = None

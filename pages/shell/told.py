@@ -76,7 +76,7 @@ def cluster_members(text: Text, block: BlockAnalysis, found: Clusters, similar: 
     members = found.members(cluster)
     strength = block.activation[members].mean((1, 2))
     strongest = members[np.argsort(-strength, kind="stable")[:STRONGEST]]
-    inside = library.mean_r(similar, found)[cluster]
+    inside = library.mean_inside(similar, members)
     st.markdown(text.plural("{n} channel, mean r inside {r}", "{n} channels, mean r inside {r}", len(members), r=f"{inside:.2f}"))
     rows = [
         {
