@@ -30,7 +30,7 @@ def product(device: torch.device) -> None:
     for name in ("4e 3x3", "5b 3x3"):
         points = driven(sparsity.measure(sparsity.LAYERS[name], device))
         print(f"\n{name} as wide as in the paper, {sparsity.LAYERS[name]}: {points[0].timing.conditions}")
-        print("density   " + "  ".join(f"{100 * d:>6g} %" for d in sparsity.DENSITIES) + "   break-even (95 %)")
+        print("density   " + "  ".join(f"{100 * d:>6g}%" for d in sparsity.DENSITIES) + "   break-even (95%)")
         for even in sparsity.break_even(points):
             own = [p for p in points if p.format == even.format]
             cells = "  ".join(f"x {p.speedup.told:>6}" for p in own)
@@ -48,7 +48,7 @@ def blocks(model: models.Model) -> None:
     cases[f"pruned {layer}"] = (dense_blocks.pruned_matrix(sparsity.layer_weights(model, layer), 0.05, 16), None)
     for name, (matrix, truth) in cases.items():
         found = driven(dense_blocks.measure(name, matrix, 196, 16, model.device, truth))
-        print(f"\nDense blocks, {name}, 5 % of {matrix.shape}: CSR x {found.csr_over_dense.told} against dense")
+        print(f"\nDense blocks, {name}, 5% of {matrix.shape}: CSR x {found.csr_over_dense.told} against dense")
         for g in found.found:
             print(
                 f"{g.method:34} inside {g.inside:5.1%}  storage {g.storage:.2f}  found in {g.found_in:5.2f} s"

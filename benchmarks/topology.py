@@ -236,7 +236,7 @@ def table() -> str:
     """The results as Markdown."""
     results = trial.Results(tuple(Run(**run) for key, run in known().items() if key[2] in trial.TOPOLOGIES))
     rows = [
-        "| Data | MACs | Topology | n | Top-1 | minus hand [95 %] | minus random [95 %] |",
+        "| Data | MACs | Topology | n | Top-1 | minus hand [95%] | minus random [95%] |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for task, budget in results.kinds():

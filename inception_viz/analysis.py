@@ -173,7 +173,7 @@ def analyze(model: Model, picture: Picture, target: Target | None = None) -> Ana
 def analyze_together(model: Model, looks: Sequence[Look]) -> list[Analysis]:
     """The analysis of each look, from one forward and one backward pass over all of them; equal to one by one up to rounding.
 
-    Gradients too, except behind a gate that lies within rounding of zero and falls the other way: 0.3 % of the largest on six sample pictures.
+    Gradients too, except behind a gate that lies within rounding of zero and falls the other way: 0.3% of the largest on six sample pictures.
     """
     views = [model.weights.preprocessing.normalised(one.view) for one in looks]
     inputs = torch.cat(views).to(model.device, model.dtype, memory_format=torch.channels_last)

@@ -75,7 +75,7 @@ class Coincidence:
 
     @property
     def middle(self) -> tuple[float, float]:
-        """Between which two gaps the middle 95 % of the shuffled ones lie; nan without any."""
+        """Between which two gaps the middle 95% of the shuffled ones lie; nan without any."""
         low, high = np.quantile(self.shuffled, (0.025, 0.975)) if len(self.shuffled) else (np.nan, np.nan)
         return float(low), float(high)
 

@@ -245,7 +245,7 @@ def baselines(choosing: Seen, pictures: Seen, seed: int = SEED) -> dict[str, Sco
 
 @dataclass(frozen=True)
 class Share:
-    """`found` of n, with the 95 % interval of Wilson (1927)."""
+    """`found` of n, with the 95% interval of Wilson (1927)."""
 
     found: float
     low: float
@@ -260,7 +260,7 @@ def share(right: np.ndarray) -> Share:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much more often one was right than the other on the same pictures; 95 % interval (bootstrap over pictures), p of McNemar's exact test."""
+    """How much more often one was right than the other on the same pictures; 95% interval (bootstrap over pictures), p of McNemar's exact test."""
 
     found: float
     low: float

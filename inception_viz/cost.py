@@ -114,7 +114,7 @@ def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
 
 
 def interval(sizes: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
-    """Both ends of the 95 % interval of `exponent` (Student's t, for the straight line through the logarithms); nan for fewer than three sizes.
+    """Both ends of the 95% interval of `exponent` (Student's t, for the straight line through the logarithms); nan for fewer than three sizes.
 
     >>> tuple(round(end, 6) for end in interval([8, 16, 32], [64, 256, 1024]))
     (2.0, 2.0)
@@ -325,7 +325,7 @@ def measure_blocks(
 
 @dataclass(frozen=True)
 class Growth:
-    """The powers of the size with which parameters, MACs and time grow, and the 95 % interval of time's.
+    """The powers of the size with which parameters, MACs and time grow, and the 95% interval of time's.
 
     `late` is time's over the larger half of the sizes, where overhead weighs less.
     """
@@ -357,7 +357,7 @@ def growth(points: Sequence[Point]) -> Growth:
 
 
 GREW = message(
-    "MACs grow with power {macs}, measured time with power {seconds} (95 %: {low} to {high}; over the larger half of the sizes {late})."
+    "MACs grow with power {macs}, measured time with power {seconds} (95%: {low} to {high}; over the larger half of the sizes {late})."
 )
 
 

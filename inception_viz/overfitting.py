@@ -174,7 +174,7 @@ def study(
 
 
 def interval(values: Sequence[float] | np.ndarray) -> tuple[float, float, float]:
-    """Mean, and the ends of its 95 % interval (Student's t); both nan for a single value.
+    """Mean, and the ends of its 95% interval (Student's t); both nan for a single value.
 
     >>> interval([1.0, 1.0, 1.0])
     (1.0, 1.0, 1.0)
@@ -242,7 +242,7 @@ def fewer(found: Study) -> Outcome:
 
 
 def _rows(found: Study, points: Sequence[int] = (-1,)) -> tuple[dict[str, Cell], ...]:
-    """Of every run the `points` of its curves, by its seed; then, for each size, the mean over the seeds and its 95 % interval, by their number."""
+    """Of every run the `points` of its curves, by its seed; then, for each size, the mean over the seeds and its 95% interval, by their number."""
     rows: list[dict[str, Cell]] = []
     for run in found.runs:
         rows += [{**_size(run, point), "seed": run.seed, **run.scores(point)} for point in points]

@@ -120,7 +120,7 @@ class Judged:
     right: int | None
 
     def row(self) -> dict[str, Cell]:
-        """As a row of a table, with 95 % intervals of the shares."""
+        """As a row of a table, with 95% intervals of the shares."""
         counts = {"same": self.same} | ({} if self.right is None else {"right": self.right})
         shares: dict[str, Cell] = {}
         for name, count in counts.items():
@@ -130,7 +130,7 @@ class Judged:
 
 
 def interval(count: int, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share.
+    """Wilson's 95% interval of a share.
 
     >>> tuple(round(x, 3) for x in interval(10, 10))
     (0.722, 1.0)
@@ -246,7 +246,7 @@ SAID = {  # of what is removed, whether labels are known
 
 
 def outcome(found: Pruning) -> Outcome:
-    """Whether much can go (a tenth of the MACs or more) and the network still says the same (on 95 % or more), for channels and for weights."""
+    """Whether much can go (a tenth of the MACs or more) and the network still says the same (on 95% or more), for channels and for weights."""
     by_kind = {one.removed: one for one in found.judged}
     whole, random = by_kind[WHOLE], by_kind[RANDOM]
     findings = []

@@ -25,7 +25,7 @@ def digits(value: float) -> str:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as fast: the median over the rounds, and an interval that holds it with a probability of 95 %."""
+    """How many times as fast: the median over the rounds, and an interval that holds it with a probability of 95%."""
 
     median: float
     low: float

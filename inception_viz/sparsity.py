@@ -385,9 +385,9 @@ def told_percent(share: float) -> str:
     """A share as a percentage with two digits, or all before the point.
 
     >>> told_percent(0.0093), told_percent(1.234)
-    ('0.93 %', '123 %')
+    ('0.93%', '123%')
     """
-    return f"{digits(100 * share)} %"
+    return f"{digits(100 * share)}%"
 
 
 def at(points: Sequence[Point], name: str, density: float = HUNDREDTH) -> Point | None:
@@ -413,7 +413,7 @@ def of_ratio(ratio: Ratio) -> dict[str, Blank]:
 
 
 def _paid(best: Point) -> Finding:
-    """Whether 1 % of the operations, scattered, takes less time than all of them."""
+    """Whether 1% of the operations, scattered, takes less time than all of them."""
     facts: dict[str, Blank] = {
         "density": told_percent(best.density), "sparse": milliseconds(best.timing), "dense": milliseconds(best.dense),
         **of_ratio(best.speedup), "ideal": f"{1 / best.density:.3g}",

@@ -140,7 +140,7 @@ def built(table: Table, seed: int) -> Network:
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean of `n` paired differences and its 95 % interval by Student's t; nan for fewer than two."""
+    """A mean of `n` paired differences and its 95% interval by Student's t; nan for fewer than two."""
 
     mean: float
     low: float

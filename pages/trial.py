@@ -12,7 +12,7 @@ task, budget = trial.kind(text, found)
 lines = found.lines(task, budget)
 frame.show(drawing.differences(lines, text), f"trial-{task}-{budget}")
 trial.table(text, lines)
-st.caption(text("Equal multiply-accumulates, data, recipe and seeds; differences are paired by seed, with 95 % intervals by Student’s t."))
+st.caption(text("Equal multiply-accumulates, data, recipe and seeds; differences are paired by seed, with 95% intervals by Student’s t."))
 st.caption(
     text(
         "Whatever was chosen was chosen on pictures held out of the training set, with other seeds; those of this table were looked at once."

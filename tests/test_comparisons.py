@@ -59,7 +59,7 @@ def test_equal_sides_agree_fully() -> None:
 
 
 def test_unrelated_sides_are_called_alike_as_often_as_p_says() -> None:
-    """100 pairs of unrelated clusterings, matrices and maps: about 5 % have p up to 5 %."""
+    """100 pairs of unrelated clusterings, matrices and maps: about 5% have p up to 5%."""
     generator, low = np.random.default_rng(1), np.zeros(3)
     for seed in range(100):
         one, other = correlate(torch.from_numpy(activation(2 * seed, 12))), correlate(torch.from_numpy(activation(2 * seed + 1, 12)))

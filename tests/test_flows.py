@@ -311,7 +311,7 @@ def test_planted_edges_are_found_and_noise_is_not() -> None:
         found += int((np.diagonal(flows.chance(flow_of(planted, labels, seed), 0, ACTIVATION, 199).q) <= 0.05).sum())
         false += int((flows.chance(flow_of(noise, labels, seed), 0, ACTIVATION, 199).q <= 0.05).any())
     assert found >= 0.95 * 160
-    assert false <= 5  # at most about 5 % of 40, with room for luck
+    assert false <= 5  # at most about 5% of 40, with room for luck
 
 
 def test_edges_of_channels_that_are_all_alike_have_no_p() -> None:

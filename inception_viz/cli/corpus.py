@@ -164,7 +164,7 @@ def _watch(steps: Generator["Progress", None, Result]) -> Result:
         except StopIteration as end:
             print(file=sys.stderr)
             if peaks:
-                print("peak memory: " + ", ".join(f"{peak} MB at {quarter} %" for quarter, peak in peaks.items()), file=sys.stderr)
+                print("peak memory: " + ", ".join(f"{peak} MB at {quarter}%" for quarter, peak in peaks.items()), file=sys.stderr)
             return end.value
         peaks.setdefault(int(4 * progress.fraction) * 25, _peak())
         first = progress.done if first is None else first

@@ -11,12 +11,12 @@ from inception_viz.text import Text
 
 
 def gaps(found: Sequence[Coincidence], text: Text) -> go.Figure:
-    """Per block: the loaded network's gap, those of untrained twins (a dot each), and the middle 95 % of shuffled labels as a bar."""
+    """Per block: the loaded network's gap, those of untrained twins (a dot each), and the middle 95% of shuffled labels as a bar."""
     names = [c.block for c in found]
     figure = go.Figure()
     low, high = np.array([c.middle for c in found]).T
     figure.add_bar(
-        x=names, y=np.subtract(high, low), base=low, name=text.isolated(text("shuffled labels, middle 95 %")), marker_color=colours.NEUTRAL,
+        x=names, y=np.subtract(high, low), base=low, name=text.isolated(text("shuffled labels, middle 95%")), marker_color=colours.NEUTRAL,
         opacity=0.45, width=0.6, hoverinfo="skip",
     )  # fmt: skip
     figure.add_scatter(

@@ -73,7 +73,7 @@ def costs(comparison: Comparison, text: Text) -> go.Figure:
     )  # fmt: skip
     figure.add_vline(1, line={"color": colours.NEUTRAL, "width": 1.5})
     figure.update_xaxes(
-        type="log", title=text("share of full connection"), tickvals=TICKS, ticktext=[f"{100 * t:g} %" if t in TOLD else "" for t in TICKS]
+        type="log", title=text("share of full connection"), tickvals=TICKS, ticktext=[f"{100 * t:g}%" if t in TOLD else "" for t in TICKS]
     )
     colours.plain(figure, 110 + 44 * len(names), top=40)
     colours.name_rows(figure, names, text.direction == "rtl")

@@ -1,4 +1,4 @@
-"""Curves of training and testing, and the gap between them against parameters or labels, each over several seeds with its 95 % interval."""
+"""Curves of training and testing, and the gap between them against parameters or labels, each over several seeds with its 95% interval."""
 
 from collections.abc import Callable, Sequence
 
@@ -25,7 +25,7 @@ def _band(x: np.ndarray, ends: np.ndarray, colour: str, row: int) -> list[go.Sca
 
 
 def curves(runs: Sequence[Run], text: Text) -> go.Figure:
-    """Accuracy (above) and loss (below) on the network's own pictures and on others, over the steps of training: mean over the seeds, and 95 % interval."""
+    """Accuracy (above) and loss (below) on the network's own pictures and on others, over the steps of training: mean over the seeds, and 95% interval."""
     titles = [text("accuracy"), text("loss (cross-entropy, nats)")]
     figure = make_subplots(2, 1, shared_xaxes=True, subplot_titles=titles, vertical_spacing=0.1)
     steps = runs[0].steps + 1  # 0 has no logarithm
@@ -48,7 +48,7 @@ def curves(runs: Sequence[Run], text: Text) -> go.Figure:
 
 
 def against(found: Study, size: Callable[[Run], int], title: str, text: Text) -> go.Figure:
-    """Accuracy on both kinds of pictures (above) and the gap between them (below) against a size of the runs: mean and 95 % interval over the seeds."""
+    """Accuracy on both kinds of pictures (above) and the gap between them (below) against a size of the runs: mean and 95% interval over the seeds."""
     sizes = sorted({size(run) for run in found.runs})
     groups = [[run for run in found.runs if size(run) == one] for one in sizes]
     titles = [text("accuracy"), text("gap, points")]

@@ -46,7 +46,7 @@ def speedups(points: Sequence[Point], even: Sequence[BreakEven], text: Text) -> 
         hovertemplate="%{x:.2%}<extra></extra>",
     )
     figure.add_hline(1, line={"color": colours.NEUTRAL, "width": 1.5})
-    figure.update_xaxes(type="log", title=text("density (share of non-zeros)"), tickvals=asked, ticktext=[f"{100 * d:g} %" for d in asked])
+    figure.update_xaxes(type="log", title=text("density (share of non-zeros)"), tickvals=asked, ticktext=[f"{100 * d:g}%" for d in asked])
     figure.update_yaxes(type="log", dtick=1)
     colours.plain(figure, 520, top=30)
     colours.title_rows(figure, text("times as fast as dense"), text.direction == "rtl")

@@ -15,7 +15,7 @@ AGAINST: Mapping[str, tuple[str, str, str]] = {  # of what, the field of a Line,
 
 
 def differences(lines: Sequence[Line], text: Text) -> go.Figure:
-    """How much better each topology is than hand-proportioned and than random widths, in percentage points, with 95 % intervals over paired seeds."""
+    """How much better each topology is than hand-proportioned and than random widths, in percentage points, with 95% intervals over paired seeds."""
     names = [text(TOPOLOGIES[line.topology]) for line in lines]
     figure = go.Figure()
     figure.add_vline(x=0, line={"color": colours.NEUTRAL, "width": 1})

@@ -76,7 +76,7 @@ def channels(both: Idle, text: Text) -> go.Figure:
 
 
 def removal(judged: Sequence[Judged], text: Text) -> go.Figure:
-    """For each kind of waste the multiply-accumulates that are saved, and how often the answer stays, or is right, with 95 % intervals."""
+    """For each kind of waste the multiply-accumulates that are saved, and how often the answer stays, or is right, with 95% intervals."""
     whole = next(one for one in judged if one.removed == WHOLE)
     shown = [one for one in judged if one.removed != WHOLE]
     names = [colours.two_lines(text(one.removed), text) for one in shown]

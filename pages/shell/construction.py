@@ -120,7 +120,7 @@ def facts(text: Text, trained: Measured, twin: Measured | None) -> None:
 
 
 def _share(name: str, text: Text, label: str, value: float) -> float:
-    told = {None: text("as measured: {share}", share=f"{value:.0%}")} | {p: f"{p} %" for p in SHARES if p}
+    told = {None: text("as measured: {share}", share=f"{value:.0%}")} | {p: f"{p}%" for p in SHARES if p}
     chosen = controls.choice(f"construction {name}", label, told)
     return value if chosen is None else chosen / 100
 

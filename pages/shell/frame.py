@@ -121,7 +121,7 @@ PAGES: dict[str, Page] = {
         message(
             "How much time a layer's product takes when most of its weights are zero, and what is won by gathering the others into dense blocks."
         ),
-        message("Find the density at which each format breaks even with dense: how far is it from 100 %?"),
+        message("Find the density at which each format breaks even with dense: how far is it from 100%?"),
     ),
     "connections": Page(
         "pages/connections.py",

@@ -274,7 +274,7 @@ def together(text: Text, chosen: Settings) -> None:
     shares = [corloc.share(np.array(column)) for column in zip(*right, strict=True)]
     counted = {text(s.name): _counted(share, len(right)) for s, share in zip(scored, shares, strict=True)}
     st.dataframe([*rows, {text("Picture"): text("CorLoc, n = {n}", n=len(right)), text("Class"): ""} | counted], hide_index=True)
-    st.caption(text("Overlaps with your boxes; in the last line how many reach 0.5, with the 95 % interval (Wilson)."))
+    st.caption(text("Overlaps with your boxes; in the last line how many reach 0.5, with the 95% interval (Wilson)."))
 
 
 def _counted(share: corloc.Share, n: int) -> str:
@@ -298,7 +298,7 @@ def measured(text: Text) -> None:
         st.caption(
             text(
                 "Of the boxed network, on validation pictures of Tiny ImageNet, each asked for its true class. Blocks, thresholds and sizes were "
-                "chosen on {chosen} other pictures; seed {seed}. Intervals are of 95 % (Wilson); gains in CorLoc are over the best box in the "
+                "chosen on {chosen} other pictures; seed {seed}. Intervals are of 95% (Wilson); gains in CorLoc are over the best box in the "
                 "middle, their q are adjusted over all rows and both measures (McNemar's exact test, Benjamini & Hochberg).",
                 chosen=found.chosen_on, seed=found.seed,
             )

@@ -54,7 +54,7 @@ def told(text: Text, found: Study) -> None:
     seeds = len({one.seed for one in found.runs})
     st.caption(
         text(
-            "scikit-learn's digits, 8 x 8 pixels; {held} other pictures for testing; {steps} steps of Adam; {n} seeds, mean and 95 % interval.",
+            "scikit-learn's digits, 8 x 8 pixels; {held} other pictures for testing; {steps} steps of Adam; {n} seeds, mean and 95% interval.",
             held=overfitting.HELD_OUT, steps=int(run.steps[-1]), n=seeds,
         )
         + " " + text("Trained on {device}, threads: {threads}, {precision}.", device=where.device, threads=where.threads, precision=where.precision)

@@ -14,4 +14,4 @@ def run_on(text: Text, timing: Timing, more: str = "") -> None:
         "Timed by turns on {device} with {n} threads, {precision}, in {rounds} rounds after a first one.",
         where.threads, device=where.device, precision=where.precision, rounds=timing.repeats,
     )  # fmt: skip
-    st.caption(f"{told} {text('A ratio is the median over the rounds, bars are its 95 % interval.')} {more}")
+    st.caption(f"{told} {text('A ratio is the median over the rounds, bars are its 95% interval.')} {more}")

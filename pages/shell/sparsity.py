@@ -112,7 +112,7 @@ def _matrix(text: Text) -> tuple[str, int, float]:
     with first:
         kind = controls.choice("matrix", text("Matrix"), {k: text(words) for k, words in dense_blocks.KINDS.items()})
     with second:
-        density = controls.choice("density", text("Density"), {d: f"{100 * d:g} %" for d in (0.01, 0.02, 0.05, 0.1)}, 0.05)
+        density = controls.choice("density", text("Density"), {d: f"{100 * d:g}%" for d in (0.01, 0.02, 0.05, 0.1)}, 0.05)
     with third:
         return kind, controls.number("blocks", text(dense_blocks.BLOCKS), 2, dense_blocks.MOST_BLOCKS, 16), density
 

@@ -47,8 +47,8 @@ def table(text: Text, lines: list[Line]) -> None:
             text("Topology"): text(TOPOLOGIES[line.topology]),
             text("Seeds"): line.n,
             text("Top-1 accuracy"): f"{line.accuracy:.1%}",
-            text("minus hand [95 %]"): text.isolated(_told(line.to_hand)),
-            text("minus random [95 %]"): text.isolated(_told(line.to_random)),
+            text("minus hand [95%]"): text.isolated(_told(line.to_hand)),
+            text("minus random [95%]"): text.isolated(_told(line.to_random)),
         }
         for line in lines
     ]
@@ -78,7 +78,7 @@ def control(text: Text, found: Results) -> None:
     rows = [
         {text("Data and budget"): text("{data}, {macs} MACs", data=text(DATA[kind[0]]), macs=short(kind[1]))}
         | {
-            text("minus “{topology}” [95 %]", topology=text(TOPOLOGIES[lot])): text.isolated(f"{_told(d)}, n = {d.n}")
+            text("minus “{topology}” [95%]", topology=text(TOPOLOGIES[lot])): text.isolated(f"{_told(d)}, n = {d.n}")
             for lot, by_kind in compared.items()
             if (d := by_kind[kind]).n
         }

@@ -123,12 +123,12 @@ def judged_on(text: Text, found: Pruning) -> None:
     """On what the network without its waste was judged, and what that is worth."""
     n = found.judged[0].n
     if found.labelled:
-        st.caption(text("Judged on {n} labelled pictures. Lines are 95 % intervals; dotted: the whole network.", n=n))
+        st.caption(text("Judged on {n} labelled pictures. Lines are 95% intervals; dotted: the whole network.", n=n))
     else:
         st.caption(
             text(
                 "Judged on {n} other views of the same pictures, by whether the network says what it said before: not by whether it is right. "
-                "On unlike pictures it may change more. Lines are 95 % intervals.",
+                "On unlike pictures it may change more. Lines are 95% intervals.",
                 n=n,
             )
         )

@@ -115,10 +115,10 @@ def test_waste_is_found_removed_and_judged(visit: Visit, language: str, monkeypa
     panel(at, "waste", "channels")
     check(at, waste.IDLE, language)
     panel(at, "waste", "removal")
-    assert text("Judged on {n} labelled pictures. Lines are 95 % intervals; dotted: the whole network.", n=1) not in told(at)
+    assert text("Judged on {n} labelled pictures. Lines are 95% intervals; dotted: the whole network.", n=1) not in told(at)
     at.get_by_key("labelled zip").set_value(("set.zip", packed(), "application/zip")).run()
     assert not at.exception
-    assert text("Judged on {n} labelled pictures. Lines are 95 % intervals; dotted: the whole network.", n=1) in told(at)
+    assert text("Judged on {n} labelled pictures. Lines are 95% intervals; dotted: the whole network.", n=1) in told(at)
     assert text.plural("{n} file was left out.", "{n} files were left out.", 1) in told(at)
 
 

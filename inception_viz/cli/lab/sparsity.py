@@ -1,4 +1,4 @@
-"""Sparse against dense: one layer's product at densities from 50 % to 0.5 % in every format, with the density at which each breaks even."""
+"""Sparse against dense: one layer's product at densities from 50% to 0.5% in every format, with the density at which each breaks even."""
 
 import argparse
 from typing import TYPE_CHECKING
