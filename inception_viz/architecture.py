@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import networkx as nx
 import numpy as np
@@ -19,6 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torchvision.models.feature_extraction import NodePathTracer
 
 from inception_viz.errors import UnknownChoice
+from inception_viz.memory import remembered
 from inception_viz.models import Model, once_per_model
 from inception_viz.text import message
 
@@ -331,7 +332,7 @@ def _group(node: str, facts: dict, expanded: frozenset[str]) -> str:
     return "avgpool" if facts["operation"] in ("flatten", "dropout") else node
 
 
-@lru_cache(maxsize=32)
+@remembered(32)
 def condensed(architecture: Architecture, expanded: frozenset[str] = frozenset()) -> nx.DiGraph:
     """The graph as people draw it: convolution, batch norm and ReLU as one node, and every block that is not `expanded` as one node.
 
@@ -365,7 +366,7 @@ def _plain(graph: nx.DiGraph) -> nx.DiGraph:
     return plain
 
 
-@lru_cache(maxsize=8)
+@remembered(8)
 def graphml(architecture: Architecture) -> str:
     """The graph as GraphML, for yEd, Gephi or networkx."""
     file = io.BytesIO()

@@ -137,16 +137,16 @@ def test_no_box_lies_on_another_and_no_edge_runs_backwards(model: Model, languag
     places = [(column[n], lane[n]) for n in graph]
     assert len(set(places)) == len(places)
     assert all(column[a] < column[b] for a, b in graph.edges)
-    svg = drawing.draw(described, Text(language), everything, selected="fc").svg
+    svg = drawing.draw(described, Text(language), everything, "branch", "fc").svg
     assert svg.count('class="node') == len(graph)
     assert svg.count('aria-pressed="true"') == 1
 
 
 def test_colouring_by_a_number_tells_its_ends(googlenet: Model) -> None:
-    picture = drawing.draw(architecture.describe(googlenet), Text("en"), by="receptive field")
+    picture = drawing.draw(architecture.describe(googlenet), Text("en"), frozenset(), "receptive field")
     assert picture.scale == (
         1,
         1 + max(f["receptive_field"] for _, f in architecture.condensed(architecture.describe(googlenet)).nodes(data=True)) - 1,
     )
     with pytest.raises(UnknownChoice):
-        drawing.draw(architecture.describe(googlenet), Text("en"), by="taste")
+        drawing.draw(architecture.describe(googlenet), Text("en"), frozenset(), "taste")

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from html import escape
 
 import networkx as nx
@@ -12,6 +11,7 @@ from plotly.colors import sample_colorscale
 from inception_viz.architecture import Architecture, condensed
 from inception_viz.errors import UnknownChoice
 from inception_viz.figures import colours
+from inception_viz.memory import remembered
 from inception_viz.text import Text, message
 
 BOX = (104, 46)
@@ -184,7 +184,7 @@ STYLE = (
 )
 
 
-@lru_cache(maxsize=64)
+@remembered(64)
 def draw(
     architecture: Architecture, text: Text, expanded: frozenset[str] = frozenset(), by: str = "branch", selected: str | None = None
 ) -> Drawing:
