@@ -29,8 +29,10 @@ requestAnimationFrame(look);"""
 CLICKED = f"""block => {{  // milliseconds from the next click to the first frame with all that the page shows of that block
   const found = window.felt = {{}};
   addEventListener("click", event => {{
+    let begun = false;  // the address may be written before the page says that it is being drawn
     function look() {{
-      if (new URLSearchParams(location.search).get("block") === block && {SHOWN}) found.drawn = performance.now() - event.timeStamp;
+      begun ||= !document.querySelector("{DONE}");
+      if (begun && new URLSearchParams(location.search).get("block") === block && {SHOWN}) found.drawn = performance.now() - event.timeStamp;
       else requestAnimationFrame(look);
     }}
     requestAnimationFrame(look);
