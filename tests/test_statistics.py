@@ -570,7 +570,7 @@ def test_the_command_writes_statistics_and_card(folder: Path, tmp_path: Path, ca
     out, err = capsys.readouterr()
     assert out == f"{tmp_path / 's.npz'}: 9 pictures, 1 files left out\n"
     assert "left out: letter.png: This is not a picture" in err
-    assert re.search(r"peak memory: (\d+ MB at \d+ %, )+\d+ MB at 100%\n", err)
+    assert re.search(r"peak memory: (\d+ MB at \d+%, )+\d+ MB at 100%\n", err)
     assert sorted(os.listdir(tmp_path)) == ["s.json", "s.npz"]
     assert statistics.load(tmp_path / "s.npz", "s").card["classes"]["by"] == "folder"
 
