@@ -199,6 +199,9 @@ def test_figures_that_plotly_did_not_check_pass_its_check(text: Text) -> None:
         correlations.rareness(nulls.rank_p(found.r, found.pairs()), BLOCK, places, text),
         correlations.branches(found, BLOCK, [np.arange(b.stop - b.start) for b in BLOCK.branches], text),
         clusters.maps(view, [np.ones((4, 4))] * 5, tiles(4, 64), list("abcde"), text),
+        clusters.over_branches(np.ones((2, len(BLOCK.branches))), BLOCK, text),
+        activations.tiles(np.ones((12, 4, 4)), BLOCK, [9, 0, 11], text),
+        attributions.bars([1.0, -2.0], ["a", "b"], "t", text),
     ]
     for figure in unchecked:
         checked = go.Figure(json.loads(figure.to_json()))  # raises where a property is not to be had

@@ -34,16 +34,20 @@ def bars(
 ) -> go.Figure:
     """One bar a name, in units of the target's logit; coloured by sign unless `fills` are given."""
     fills = fills or [colours.POSITIVE if v >= 0 else colours.NEGATIVE for v in values]
-    figure = go.Figure(
-        go.Bar(
-            x=np.asarray(values, np.float32), y=list(names), orientation="h", marker_color=list(fills), texttemplate="%{x:+.2f}", textposition="outside",
-            hovertemplate="%{y}: %{x:+.3f}<extra></extra>", cliponaxis=False,
-        )
-    )  # fmt: skip
+    bar = {
+        "type": "bar", "x": np.asarray(values, np.float32), "y": list(names), "orientation": "h", "marker": {"color": list(fills)},
+        "texttemplate": "%{x:+.2f}", "textposition": "outside", "hovertemplate": "%{y}: %{x:+.3f}<extra></extra>", "cliponaxis": False,
+    }  # fmt: skip
     low, high = min(0.0, float(np.min(values))), max(0.0, float(np.max(values)))
     room = 0.18 * (high - low or 1.0)  # for the numbers at the ends of the bars
-    figure.update_xaxes(title=text("given to the target (logits)"), zeroline=True, zerolinewidth=2, range=[low - room, high + room])
-    colours.plain(figure, 120 + 26 * len(names), title, text.direction == "rtl")
+    axis = {
+        "title": {"text": text("given to the target (logits)")},
+        "zeroline": True,
+        "zerolinewidth": 2,
+        "range": [low - room, high + room],
+    }
+    layout = colours.manner(120 + 26 * len(names), title, text.direction == "rtl") | {"xaxis": axis}
+    figure = go.Figure({"data": [bar], "layout": layout}, _validate=False)  # as in `panels`
     colours.name_rows(figure, names, text.direction == "rtl")
     return figure
 

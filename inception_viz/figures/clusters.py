@@ -19,20 +19,16 @@ ACROSS = 3
 def over_branches(table: np.ndarray, block: Block, text: Text) -> go.Figure:
     """Channels of each cluster by branch, `table` (clusters, branches), as stacked bars."""
     names = [text("cluster {n}", n=k + 1) for k in range(len(table))]
-    figure = go.Figure()
-    for index, branch in enumerate(block.branches):
-        hover = "%{y} · " + text.isolated(branch.name) + ": %{x}<extra></extra>"
-        figure.add_bar(
-            y=names,
-            x=table[:, index].astype(np.int32),
-            name=branch.name,
-            orientation="h",
-            marker_color=colours.branch(branch.name),
-            hovertemplate=hover,
-        )
-    figure.update_layout(barmode="stack", legend_traceorder="normal")
-    figure.update_xaxes(title=text("channels"))
-    colours.plain(figure, 110 + 26 * len(table))
+    bars = [
+        {
+            "type": "bar", "y": names, "x": table[:, index].astype(np.int32), "name": branch.name, "orientation": "h",
+            "marker": {"color": colours.branch(branch.name)}, "hovertemplate": "%{y} · " + text.isolated(branch.name) + ": %{x}<extra></extra>",
+        }
+        for index, branch in enumerate(block.branches)
+    ]  # fmt: skip
+    layout = colours.manner(110 + 26 * len(table)) | {"barmode": "stack", "xaxis": {"title": {"text": text("channels")}}}
+    layout["legend"] = {**layout["legend"], "traceorder": "normal"}
+    figure = go.Figure({"data": bars, "layout": layout}, _validate=False)  # as in `panels`
     colours.name_rows(figure, names, text.direction == "rtl")
     return figure
 
