@@ -4,6 +4,8 @@ import re
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -13,12 +15,12 @@ from tests.e2e.conftest import CHROMIUM, DONE, QUIET
 
 PAGES = ("", "architecture", "activations", "correlations", "clusters", "attributions")
 SWITCHED = ("activations", "correlations", "clusters")
-REPEATS = 5
+REPEATS, SWITCHES = 5, 6
 
 
 # Clocks of the browser's own: a driver's click takes a tenth of a second before it happens.
 SHOWN = f"""document.querySelector("{DONE}")
-  && [...document.querySelectorAll("[data-testid=stPlotlyChart]")].every(chart => chart.querySelector(".main-svg"))"""
+  && [...document.querySelectorAll("[data-testid=stPlotlyChart]")].every(chart => chart.querySelector(".main-svg:not([data-old])"))"""
 OPENING = f"""const found = window.felt = {{}};  // milliseconds from the navigation to the first frame with a title, and with all that the page shows
 function look() {{
   if (!found.title && document.querySelector("h1")) found.title = performance.now();
@@ -26,13 +28,12 @@ function look() {{
   else requestAnimationFrame(look);
 }}
 requestAnimationFrame(look);"""
-CLICKED = f"""block => {{  // milliseconds from the next click to the first frame with all that the page shows of that block
+CLICKED = f"""block => {{  // milliseconds from the next click to the first frame with new figures on all the page, and the block in its address
   const found = window.felt = {{}};
   addEventListener("click", event => {{
-    let begun = false;  // the address may be written before the page says that it is being drawn
+    for (const old of document.querySelectorAll(".main-svg")) old.dataset.old = "";
     function look() {{
-      begun ||= !document.querySelector("{DONE}");
-      if (begun && new URLSearchParams(location.search).get("block") === block && {SHOWN}) found.drawn = performance.now() - event.timeStamp;
+      if (new URLSearchParams(location.search).get("block") === block && {SHOWN}) found.drawn = performance.now() - event.timeStamp;
       else requestAnimationFrame(look);
     }}
     requestAnimationFrame(look);
@@ -95,21 +96,24 @@ def tell(name: str, found: list[tuple[float, float]]) -> None:
     )
 
 
+def tell_switches(name: str, browser: Browser, address: str) -> None:
+    """Between two blocks that are in memory."""
+    page = browser.new_page()
+    page.goto(f"{address}?block=3a")
+    page.wait_for_selector(DONE)
+    switched(page, "4c")
+    switched(page, "3a")
+    seconds = [switched(page, block) for block in ("4c", "3a") * SWITCHES]
+    print(f"  {name:14} block switch {1e3 * statistics.median(seconds):5.0f} ms, worst {1e3 * max(seconds):5.0f} ms, n = {len(seconds)}")
+    page.close()
+
+
 def measure(browser: Browser, address: str) -> None:
     for word in PAGES:
         opened(browser, f"{address}/{word}")  # warm
         tell(word or "home", [opened(browser, f"{address}/{word}") for _ in range(REPEATS)])
     for word in SWITCHED:
-        page = browser.new_page()
-        page.goto(f"{address}/{word}?block=3a")
-        page.wait_for_selector(DONE)
-        switched(page, "4c")
-        switched(page, "3a")
-        seconds = [switched(page, block) for block in ("4c", "3a") * 3]
-        print(
-            f"  {word:14} block switch {1e3 * statistics.median(seconds):5.0f} ms, worst {1e3 * max(seconds):5.0f} ms, n = {len(seconds)}"
-        )
-        page.close()
+        tell_switches(word, browser, f"{address}/{word}")
     with tempfile.TemporaryDirectory() as folder:
         found = []
         for seed in range(3):
@@ -121,17 +125,62 @@ def measure(browser: Browser, address: str) -> None:
         )
 
 
-def bare(browser: Browser) -> None:
-    """What Streamlit itself takes for a page with nothing on it but a title: the floor of all others."""
+TITLE_ONLY = """
+import streamlit as st
+
+st.title("Nothing else")
+"""
+TWO_FIGURES = """
+import streamlit as st
+
+from inception_viz import clusters, images, models
+from inception_viz.analysis import analyze
+from inception_viz.attributions import cluster_map
+from inception_viz.figures import clusters as drawing
+from inception_viz.grids import grid
+from inception_viz.text import Text
+
+
+@st.cache_resource
+def drawn(name):
+    analysis, text = analyze(models.load(device="cpu"), images.decode(images.samples()["coffee"].read())), Text("en")
+    block = analysis.blocks[name]
+    found = clusters.find(block.correlation)
+    maps = [cluster_map(block.activation, found.members(k)) for k in range(min(found.count, 12))]
+    titles = [text("cluster {n}", n=k + 1) for k in range(len(maps))]
+    cells = grid(block.block, len(analysis.view))
+    bars = drawing.over_branches(clusters.branch_table(found, block.block), block.block, text)
+    return bars, drawing.maps(analysis.view, maps, cells, titles, text)
+
+
+st.title("Nothing else")
+name = st.selectbox("Block", ["3a", "4c"])
+st.query_params["block"] = name
+for key, (column, figure) in enumerate(zip(st.columns([2, 3]), drawn(name))):
+    column.plotly_chart(figure, key=f"{key} {name}")
+"""
+
+
+@contextmanager
+def served(script: str) -> Iterator[str]:
+    """The address of a server with this script and nothing of the app."""
     with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder) / "bare.py"
-        script.write_text('import streamlit as st\n\nst.title("Nothing else")\n', encoding="utf-8")
-        server = Server(script=str(script))
+        path = Path(folder) / "bare.py"
+        path.write_text(script, encoding="utf-8")
+        server = Server(script=str(path))
         try:
-            opened(browser, server.address)  # warm
-            tell("(only a title)", [opened(browser, server.address) for _ in range(REPEATS)])
+            yield server.address
         finally:
             server.stop()
+
+
+def bare(browser: Browser) -> None:
+    """What Streamlit itself takes: for a page with nothing on it but a title, and for a block with the figures of Clusters and nothing else."""
+    with served(TITLE_ONLY) as address:
+        opened(browser, address)  # warm
+        tell("(only a title)", [opened(browser, address) for _ in range(REPEATS)])
+    with served(TWO_FIGURES) as address:
+        tell_switches("(two figures)", browser, address)
 
 
 def main() -> None:

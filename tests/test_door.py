@@ -1,12 +1,17 @@
 """The door of the real server: who is answered, what may be left here, what a browser may load, and what stays when a visitor has gone."""
 
 import asyncio
+import gzip
 import http.client
 import json
+import math
 import re
+import threading
 import time
 import tomllib
 from collections.abc import Awaitable, Callable, Iterator
+from email.message import Message
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -107,6 +112,69 @@ def test_no_file_of_the_server_can_be_read_by_its_address(running: Server, path:
     shell = "<title>Streamlit</title>" in body  # the page that every unknown address gets
     assert shell or len(body) < 300
     assert not any(words in body for words in ("root:", "maxUploadSize", "import streamlit", "st.App", "[project]"))
+
+
+def fetch(server: Server, path: str, **headers: str) -> tuple[int, Message, bytes]:
+    connection = http.client.HTTPConnection(server.address.removeprefix("http://"), timeout=LONG)
+    connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    answer = connection.getresponse()
+    found = answer.status, answer.headers, answer.read()
+    connection.close()
+    return found
+
+
+def test_scripts_come_packed_to_who_can_unpack_them(running: Server) -> None:
+    """All that a first visit loads: as many bytes as the files have to others, a third of it to browsers."""
+    page = fetch(running, "/")[2].decode()
+    paths = ["/" + path for path in re.findall(r"static/(?:js|css)/[^\"]+", page)]
+    sent = whole = 0
+    for path in paths:
+        file = (door.STATIC.parent / path[1:]).read_bytes()
+        status, headers, body = fetch(running, path, Accept_Encoding="gzip, deflate, br")
+        assert (status, gzip.decompress(body)) == (200, file)
+        assert headers["Content-Type"].split(";")[0] in ("text/javascript", "application/javascript", "text/css")
+        assert "immutable" in headers["Cache-Control"]
+        assert headers["Vary"] == "Accept-Encoding"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        sent, whole = sent + len(body), whole + len(file)
+        status, headers, body = fetch(running, path, Accept_Encoding="identity")
+        assert (status, headers["Content-Encoding"], body) == (200, None, file)
+    assert len(paths) > 20
+    assert sent < whole / 2.5
+    assert fetch(running, paths[0], Accept_Encoding="gzip", Range="bytes=0-9")[::2] == (
+        206,
+        (door.STATIC.parent / paths[0][1:]).read_bytes()[:10],
+    )
+    assert b"<!DOCTYPE html>" in fetch(running, "/static/js/nothing.js", Accept_Encoding="gzip")[2]  # what Streamlit says to it
+
+
+def test_a_file_is_packed_once_even_if_who_asked_first_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    name, packed, go = next(file.name for file in sorted(door.STATIC.glob("js/*.js"))), [], threading.Event()
+
+    def pack(file: Path) -> bytes:
+        assert go.wait(LONG)
+        packed.append(file.name)
+        return b"packed"
+
+    monkeypatch.setattr(door, "_packed", pack)
+    door_of = door.Packed(None)  # type: ignore[arg-type]
+    scope = {"type": "http", "method": "GET", "path": f"/static/js/{name}", "headers": [(b"accept-encoding", b"gzip")]}
+    sent: list[dict] = []
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    async def come_and_go() -> None:
+        first = asyncio.create_task(door_of(scope, None, send))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        first.cancel()
+        others = [asyncio.create_task(door_of(scope, None, send)) for _ in range(2)]  # type: ignore[arg-type]
+        go.set()
+        await asyncio.gather(*others)
+
+    asyncio.run(come_and_go())
+    assert packed == [name]
+    assert [message.get("body") for message in sent if message["type"] == "http.response.body"] == [b"packed"] * 2
 
 
 def test_a_session_may_leave_so_many_files_and_no_more(running: Server) -> None:
@@ -246,6 +314,7 @@ def test_garbage_is_collected_while_somebody_is_here(monkeypatch: pytest.MonkeyP
     sessions = SimpleNamespace(list_active_sessions=lambda: here)
     monkeypatch.setattr(door.Runtime, "instance", lambda: SimpleNamespace(_session_mgr=sessions))
     monkeypatch.setattr(door, "COLLECT", 0)
+    monkeypatch.setattr(door, "SHARE", math.inf)
     collected: list[bool] = []
     monkeypatch.setattr(door.gc, "collect", lambda: collected.append(bool(here)))
 
@@ -261,3 +330,26 @@ def test_garbage_is_collected_while_somebody_is_here(monkeypatch: pytest.MonkeyP
     asyncio.run(look())
     assert all(collected)
     assert not tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["runner"]["postScriptGC"]
+
+
+def test_collecting_garbage_takes_a_small_share_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one collection takes longer, the next comes later."""
+    took, pauses = iter((0.001, 0.1, 0.4)), []
+    now = [0.0]
+    sessions = SimpleNamespace(list_active_sessions=lambda: ["somebody"])
+    monkeypatch.setattr(door.Runtime, "instance", lambda: SimpleNamespace(_session_mgr=sessions))
+    monkeypatch.setattr(door, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def collect() -> None:
+        now[0] += next(took)
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) > 3:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(door.gc, "collect", collect)
+    monkeypatch.setattr(door.asyncio, "sleep", pause)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(door._collect())
+    assert pauses == pytest.approx([2, 2, 10, 40])

@@ -594,16 +594,31 @@ def test_a_result_that_arrives_twice_is_counted_once(engine: Engine) -> None:
 
 
 def test_nothing_of_a_finished_run_stays_with_the_owner() -> None:
+    """Not even until the garbage is collected, whether its page waited or had left."""
     engine = Engine(cache_bytes=0)
-    picture = np.zeros(10)
-    kept = weakref.ref(picture)
-    job = engine.submit("me", "page", "large", lambda p, picture=picture: np.ones(10) + picture)
-    answer(job)
-    answer(engine.submit("me", "page", "next", just(None)))
-    del job, picture
-    gc.collect()
-    assert kept() is None
-    engine.close()
+    gc.disable()
+    try:
+        kept = []
+        for leaves in (False, True):
+            picture, holds, said = np.zeros(10), threading.Event(), []
+
+            def work(progress: Progress, picture: np.ndarray = picture, holds: threading.Event = holds) -> np.ndarray:
+                assert holds.wait(LONG)
+                return picture + np.ones(10)
+
+            job = engine.submit("me", "page", f"large {leaves}", work)
+            if leaves:
+                job.leave()
+            holds.set()
+            said.append(answer(job))
+            kept += [weakref.ref(picture), weakref.ref(said[0])]
+            answer(engine.submit("you", "page", f"next {leaves}", just(None)))
+            del job, picture, work
+            said.clear()
+        assert all(reference() is None for reference in kept)
+    finally:
+        gc.enable()
+        engine.close()
 
 
 # --- how large a result is ---

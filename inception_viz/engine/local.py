@@ -9,6 +9,7 @@ import gc
 import logging
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Hashable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -112,7 +113,8 @@ class _Run:
         self.key, self.work, self.smaller, self.in_turns = key, work, smaller, in_turns
         self.begun: Generator[float, None, Any] | None = None
         self.most: int | None = None  # inputs at once, after the memory was too small for more
-        self.progress = Progress(evaluations, lambda: wanted(self))
+        me = weakref.ref(self)  # not by name: what waits for the collector of garbage keeps its answer, which is megabytes
+        self.progress = Progress(evaluations, lambda: (run := me()) is not None and wanted(run))
         self.waiting: set[Job] = set()
         self.left: set[Job] = set()
         self.deserted: float | None = None
@@ -412,6 +414,8 @@ class Engine:
             run.begun.close()
         run.begun = None
         run.answer = answer
+        run.waiting.clear()
+        run.left.clear()
         run.done.set()
 
     def _own(self) -> None:

@@ -218,7 +218,7 @@ def answer(text: Text) -> None:
     left, right = st.columns([1, 2], gap="large")
     with left:
         what = text("What the network sees: {side} x {side} pixels", side=found.view.shape[0])
-        st.image(results.seen(found), caption=what, width="stretch", alt=what)
+        st.image(results.seen(found), caption=what, width="stretch", output_format="PNG", alt=what)
     with right:
         st.subheader(text("What the network says"), anchor=False)
         frame.show(drawing.predictions(found.predictions, text), "predictions")

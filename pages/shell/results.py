@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Hashable
 from contextlib import nullcontext
 from contextvars import ContextVar
+from functools import cache
 from typing import TypeVar
 
 import numpy as np
@@ -52,6 +53,7 @@ def engine(device: str) -> Engine:
     return Engine(device)
 
 
+@cache  # asked at every page, and quicker than Streamlit's, which sees to it that two who ask at once don't make two
 @st.cache_resource(show_spinner=False)
 def shared() -> Engine | None:
     """The engine of a Ray cluster, where the environment asks for one. Raises UnknownChoice or Missing."""
@@ -93,11 +95,11 @@ def _settle(_model: Model) -> None:
 
 @remembered(100)
 def _thumbnail(sha256: str, _picture: Picture) -> bytes:
-    return pictures.exact(models.Preprocessing(THUMBNAIL, THUMBNAIL).view(_picture))
+    return pictures.photograph(models.Preprocessing(THUMBNAIL, THUMBNAIL).view(_picture))
 
 
 def thumbnail(picture: Picture) -> bytes:
-    """The middle of a picture as a small square of THUMBNAIL pixels, as PNG: Streamlit would pack an array anew at every drawing."""
+    """The middle of a picture as a small square of THUMBNAIL pixels, as JPEG: the form that Streamlit takes as it is."""
     return _thumbnail(picture.sha256, picture)
 
 
@@ -107,7 +109,7 @@ def _exact(digest: str, _view: np.ndarray) -> bytes:
 
 
 def seen(analysis: Analysis) -> bytes:
-    """What the network saw, as PNG; packed once."""
+    """What the network saw, as PNG; packed once. For Streamlit with its form named: it would make a JPEG of it at every drawing."""
     return _exact(hashlib.sha256(analysis.view.tobytes()).hexdigest(), analysis.view)
 
 

@@ -4,6 +4,7 @@ import hashlib
 import uuid
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import streamlit as st
@@ -101,7 +102,7 @@ def gone(name: str) -> None:
         memory.forget(visitor)
 
 
-@st.cache_resource(show_spinner=False)
+@cache
 def sample(name: str) -> Picture:
     """A sample picture, decoded once."""
     return images.decode(images.samples()[name].read(), name)
