@@ -47,15 +47,16 @@ def felt(page: Page) -> dict[str, float]:
     return {name: milliseconds / 1e3 for name, milliseconds in found.items()}
 
 
-def opened(browser: Browser, address: str) -> tuple[float, float]:
-    """Seconds to the title, and to all that the page shows, for somebody who comes for the first time."""
+def opened(browser: Browser, address: str) -> tuple[float, float, float]:
+    """Seconds to the title, and to all that the page shows, and megabytes of files, for somebody who comes for the first time."""
     context = browser.new_context()
     context.add_init_script(OPENING)
     page = context.new_page()
     page.goto(address)
     found = felt(page)
+    came = page.evaluate("performance.getEntriesByType('resource').reduce((sum, file) => sum + file.transferSize, 0)") / 1e6
     context.close()
-    return found["title"], found["drawn"]
+    return found["title"], found["drawn"], came
 
 
 def switched(page: Page, block: str) -> float:
@@ -88,11 +89,12 @@ def walked(browser: Browser, address: str, photo: Path) -> float:
     return seconds
 
 
-def tell(name: str, found: list[tuple[float, float]]) -> None:
-    titles, wholes = zip(*found, strict=True)
+def tell(name: str, found: list[tuple[float, float, float]]) -> None:
+    titles, wholes, megabytes = zip(*found, strict=True)
     print(
         f"  {name:14} title after {1e3 * statistics.median(titles):5.0f} ms, drawn after {1e3 * statistics.median(wholes):5.0f} ms, "
-        f"worst {1e3 * max(wholes):5.0f} ms, n = {len(found)}, empty browser cache"
+        f"worst {1e3 * max(wholes):5.0f} ms, n = {len(found)}, "
+        f"empty browser cache, {statistics.median(megabytes):.1f} MB of files"
     )
 
 

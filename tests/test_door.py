@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import http.client
+import io
 import json
 import math
 import re
@@ -14,12 +15,18 @@ from email.message import Message
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 
 from benchmarks._visitor import Visitor
 from benchmarks.load import ROOT, Server, photo
+from inception_viz import images, models
+from inception_viz.figures import pictures
+from inception_viz.models import Preprocessing
 from pages.shell import door
+from pages.shell.results import THUMBNAIL
 
 LONG = 30.0
 HERE = {"INCEPTION_VIZ_DEVICE": "cpu", "TORCH_HOME": "/nonexistent"}
@@ -235,6 +242,26 @@ def test_who_has_gone_leaves_nothing_running_and_nothing_in_memory(running: Serv
     until(lambda: observed(running)["sessions"] == 0)
     until(lambda: observed(running)["files"] == 0)  # they go a moment after their session
     until(lambda: remembered() <= before)  # and so does all that was computed of them
+
+
+def test_pictures_reach_the_browser_as_they_were_packed(running: Server) -> None:
+    """Streamlit packs none of them anew: what the network sees comes pixel by pixel, the samples as small JPEGs."""
+    came: list[bytes] = []
+
+    async def look(visitor: Visitor) -> None:
+        for element in visitor.seen.of("imgs"):
+            status, body = await asyncio.to_thread(visitor.request, "GET", element.imgs[0].url)
+            assert status == 200
+            came.append(body)
+
+    visit(running, look)
+    first, *_ = images.samples().values()
+    view = models.load(device="cpu").weights.preprocessing.view(images.decode(first.read()))
+    *samples, seen = came
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(seen))), view)
+    assert samples == [
+        pictures.photograph(Preprocessing(THUMBNAIL, THUMBNAIL).view(images.decode(s.read()))) for s in images.samples().values()
+    ]
 
 
 def test_the_same_again_asks_the_network_nothing(running: Server) -> None:

@@ -183,7 +183,7 @@ def pictures(text: Text) -> None:
         row = st.container(horizontal=True, gap="xsmall")
         for name, entry in images.samples().items():
             with row.container(width=THUMBNAIL):
-                st.image(results.thumbnail(session.sample(name)), width="stretch", alt=text(entry.title))
+                st.image(results.thumbnail(session.sample(name)), width="stretch", output_format="JPEG", alt=text(entry.title))
                 st.button(
                     text(entry.title),
                     key=f"sample {name}",
@@ -206,7 +206,7 @@ def pictures(text: Text) -> None:
         for index, picture in enumerate(chosen.pictures):
             kind: Literal["primary", "secondary"] = "primary" if index == chosen.shown else "secondary"
             with row.container(width=THUMBNAIL):
-                st.image(results.thumbnail(picture), width="stretch", alt=picture.name)
+                st.image(results.thumbnail(picture), width="stretch", output_format="JPEG", alt=picture.name)
                 st.button(
                     text("Look at {n}", n=index + 1), key=f"picture {index}", on_click=_show, args=(index,), type=kind, width="stretch"
                 )

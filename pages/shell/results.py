@@ -99,7 +99,7 @@ def _thumbnail(sha256: str, _picture: Picture) -> bytes:
 
 
 def thumbnail(picture: Picture) -> bytes:
-    """The middle of a picture as a small square of THUMBNAIL pixels, as JPEG: the form that Streamlit takes as it is."""
+    """The middle of a picture as a small square of THUMBNAIL pixels, as JPEG. Streamlit takes it as it is, if it is told so."""
     return _thumbnail(picture.sha256, picture)
 
 
@@ -109,7 +109,7 @@ def _exact(digest: str, _view: np.ndarray) -> bytes:
 
 
 def seen(analysis: Analysis) -> bytes:
-    """What the network saw, as PNG; packed once. For Streamlit with its form named: it would make a JPEG of it at every drawing."""
+    """What the network saw, as PNG; packed once. Streamlit is told so, or it would make a JPEG of it at every drawing."""
     return _exact(hashlib.sha256(analysis.view.tobytes()).hexdigest(), analysis.view)
 
 
