@@ -427,37 +427,51 @@ torch.set_num_threads(1)
 from inception_viz import corpus, statistics
 from tests.test_statistics import PLAN, finish, small
 
-# the parent computes nothing, so that its children can be forked; each child is killed at a moment of its own
+# the parent computes nothing, so that its children can be forked; each child is killed some steps on, in the middle of the next
 model, pictures = small(), corpus.folder(Path(sys.argv[1]))
 out, moments = Path(sys.argv[2]), random.Random(int(sys.argv[3]))
 
 
-def child() -> None:
+def child(told):
     run = statistics.Run(model, pictures, PLAN)
     checkpoint = statistics.Checkpoint(out.with_name("c"), run, 0)
-    statistics.save(finish(statistics.gather(run, checkpoint, checkpoint.load())), out)
+    steps = statistics.gather(run, checkpoint, checkpoint.load())
+    try:
+        while True:
+            next(steps)
+            os.write(told, b".")
+    except StopIteration as end:
+        statistics.save(end.value, out)
 
 
-def attempt(kill_after: float | None) -> bool:
+def attempt(most, delay):
+    heard, told = os.pipe()
     process = os.fork()
     if process == 0:
-        child()
+        os.close(heard)
+        child(told)
         os._exit(0)
-    if kill_after is not None:
-        time.sleep(kill_after)
+    os.close(told)
+    steps = 0
+    while steps < most and os.read(heard, 1):
+        steps += 1
+    if steps == most:
+        time.sleep(delay)
         os.kill(process, signal.SIGKILL)
-    return os.waitpid(process, 0)[1] == 0
+    os.close(heard)
+    return os.waitpid(process, 0)[1] == 0, steps
 
 
 start = time.monotonic()
-assert attempt(None)
+ended, steps = attempt(1000, 0)
+assert ended
 whole, seconds = out.read_bytes(), time.monotonic() - start
 for path in out.parent.iterdir():
     path.unlink()
 killed = 0
 for number in range(4):
-    killed += not attempt(moments.uniform(0.2, 0.9) * seconds)
-assert attempt(None)
+    killed += not attempt(moments.randint(1, max(1, steps // 3)), moments.uniform(0, seconds / steps))[0]
+assert attempt(1000, 0)[0]
 print(killed, out.read_bytes() == whole)
 """
 

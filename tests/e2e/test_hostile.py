@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Response
 
 from benchmarks.load import Server
 from inception_viz import images
@@ -50,10 +50,17 @@ def test_hostile_names_of_uploads_are_shown_and_do_nothing(visit: Visit, server:
     elsewhere, opened = watched(page, server)
     files = [{"name": name or "nameless", "mimeType": "image/png", "buffer": b"nothing"} for name in NAMES]
     page.get_by_role("tab", name="Upload").click()
+    sent: list[str] = []
     for start in range(0, len(files), 12):
-        page.locator("input[type=file]").first.set_input_files(files[start : start + 12])
-        shown = images.shown_name(files[start]["name"])
-        page.get_by_text(shown[:12], exact=False).first.wait_for()
+        batch = files[start : start + 12]
+
+        def all_sent(answer: Response, whole: int = start + len(batch)) -> bool:
+            sent.extend([answer.url] if "/upload_file/" in answer.url and answer.request.method == "PUT" else [])
+            return len(sent) == whole
+
+        with page.expect_response(all_sent):  # while some are on their way, the page would not take the next
+            page.locator("input[type=file]").first.set_input_files(batch)
+        page.get_by_text(images.shown_name(batch[0]["name"])[:12], exact=False).first.wait_for()
         page.wait_for_selector(DONE)
     assert page.locator("[data-testid=stException]").count() == 0
     assert page.evaluate("window.ran") is None
