@@ -470,7 +470,7 @@ for path in out.parent.iterdir():
     path.unlink()
 killed = 0
 for number in range(4):
-    killed += not attempt(moments.randint(1, max(1, steps // 3)), moments.uniform(0, seconds / steps))[0]
+    killed += not attempt(moments.randint(1, max(1, steps // 3)), moments.uniform(0, seconds / steps / 4))[0]
 assert attempt(1000, 0)[0]
 print(killed, out.read_bytes() == whole)
 """
