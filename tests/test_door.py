@@ -1,6 +1,7 @@
 """The door of the real server: who is answered, what may be left here, what a browser may load, and what stays when a visitor has gone."""
 
 import asyncio
+import errno
 import gzip
 import http.client
 import io
@@ -39,13 +40,18 @@ def running() -> Iterator[Server]:
     server.stop()
 
 
-def ask(server: Server, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, dict[str, str], str]:
+def fetch(server: Server, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, Message, bytes]:
     connection = http.client.HTTPConnection(server.address.removeprefix("http://"), timeout=LONG)
     connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
     answer = connection.getresponse()
-    found = answer.status, dict(answer.headers.items()), answer.read().decode("utf-8", "replace")
+    found = answer.status, answer.headers, answer.read()
     connection.close()
     return found
+
+
+def ask(server: Server, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, dict[str, str], str]:
+    status, told, answer = fetch(server, method, path, body, **headers)
+    return status, dict(told.items()), answer.decode("utf-8", "replace")
 
 
 def observed(server: Server) -> dict[str, int]:
@@ -121,38 +127,29 @@ def test_no_file_of_the_server_can_be_read_by_its_address(running: Server, path:
     assert not any(words in body for words in ("root:", "maxUploadSize", "import streamlit", "st.App", "[project]"))
 
 
-def fetch(server: Server, path: str, **headers: str) -> tuple[int, Message, bytes]:
-    connection = http.client.HTTPConnection(server.address.removeprefix("http://"), timeout=LONG)
-    connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
-    answer = connection.getresponse()
-    found = answer.status, answer.headers, answer.read()
-    connection.close()
-    return found
-
-
 def test_scripts_come_packed_to_who_can_unpack_them(running: Server) -> None:
     """All that a first visit loads: as many bytes as the files have to others, a third of it to browsers."""
-    page = fetch(running, "/")[2].decode()
+    page = fetch(running, "GET", "/")[2].decode()
     paths = ["/" + path for path in re.findall(r"static/(?:js|css)/[^\"]+", page)]
     sent = whole = 0
     for path in paths:
         file = (door.STATIC.parent / path[1:]).read_bytes()
-        status, headers, body = fetch(running, path, Accept_Encoding="gzip, deflate, br")
+        status, headers, body = fetch(running, "GET", path, Accept_Encoding="gzip, deflate, br")
         assert (status, gzip.decompress(body)) == (200, file)
         assert headers["Content-Type"].split(";")[0] in ("text/javascript", "application/javascript", "text/css")
         assert "immutable" in headers["Cache-Control"]
         assert headers["Vary"] == "Accept-Encoding"
         assert headers["X-Content-Type-Options"] == "nosniff"
         sent, whole = sent + len(body), whole + len(file)
-        status, headers, body = fetch(running, path, Accept_Encoding="identity")
+        status, headers, body = fetch(running, "GET", path, Accept_Encoding="identity")
         assert (status, headers["Content-Encoding"], body) == (200, None, file)
     assert len(paths) > 20
     assert sent < whole / 2.5
-    assert fetch(running, paths[0], Accept_Encoding="gzip", Range="bytes=0-9")[::2] == (
+    assert fetch(running, "GET", paths[0], Accept_Encoding="gzip", Range="bytes=0-9")[::2] == (
         206,
         (door.STATIC.parent / paths[0][1:]).read_bytes()[:10],
     )
-    assert b"<!DOCTYPE html>" in fetch(running, "/static/js/nothing.js", Accept_Encoding="gzip")[2]  # what Streamlit says to it
+    assert b"<!DOCTYPE html>" in fetch(running, "GET", "/static/js/nothing.js", Accept_Encoding="gzip")[2]  # what Streamlit says to it
 
 
 def test_a_file_is_packed_once_even_if_who_asked_first_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,6 +179,35 @@ def test_a_file_is_packed_once_even_if_who_asked_first_has_left(monkeypatch: pyt
     asyncio.run(come_and_go())
     assert packed == [name]
     assert [message.get("body") for message in sent if message["type"] == "http.response.body"] == [b"packed"] * 2
+
+
+def test_what_cannot_be_packed_comes_as_it_is_and_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    name, tries, plain = next(file.name for file in sorted(door.STATIC.glob("js/*.js"))), [], []
+
+    def pack(file: Path) -> bytes:
+        tries.append(file.name)
+        if len(tries) == 1:
+            raise OSError(errno.EMFILE, "too many open files")
+        return b"packed"
+
+    async def streamlit(scope: dict, receive: object, send: object) -> None:
+        plain.append(scope["path"])
+
+    monkeypatch.setattr(door, "_packed", pack)
+    packed = door.Packed(streamlit)  # type: ignore[arg-type]
+    scope = {"type": "http", "method": "GET", "path": f"/static/js/{name}", "headers": [(b"accept-encoding", b"gzip")]}
+    sent: list[dict] = []
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    async def twice() -> None:
+        for _ in range(2):
+            await packed(scope, None, send)  # type: ignore[arg-type]
+
+    asyncio.run(twice())
+    assert (plain, len(tries)) == ([scope["path"]], 2)
+    assert sent[-1]["body"] == b"packed"
 
 
 def test_a_session_may_leave_so_many_files_and_no_more(running: Server) -> None:

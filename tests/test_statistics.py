@@ -425,7 +425,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from inception_viz import corpus, statistics
-from tests.test_statistics import PLAN, finish, small
+from tests.test_statistics import PLAN, small
 
 # the parent computes nothing, so that its children can be forked; each child is killed some steps on, in the middle of the next
 model, pictures = small(), corpus.folder(Path(sys.argv[1]))

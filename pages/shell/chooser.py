@@ -183,7 +183,7 @@ def pictures(text: Text) -> None:
         row = st.container(horizontal=True, gap="xsmall")
         for name, entry in images.samples().items():
             with row.container(width=THUMBNAIL):
-                st.image(results.thumbnail(session.sample(name)), width="stretch", output_format="JPEG", alt=text(entry.title))
+                frame.picture(results.thumbnail(session.sample(name)), text(entry.title))
                 st.button(
                     text(entry.title),
                     key=f"sample {name}",
@@ -206,7 +206,7 @@ def pictures(text: Text) -> None:
         for index, picture in enumerate(chosen.pictures):
             kind: Literal["primary", "secondary"] = "primary" if index == chosen.shown else "secondary"
             with row.container(width=THUMBNAIL):
-                st.image(results.thumbnail(picture), width="stretch", output_format="JPEG", alt=picture.name)
+                frame.picture(results.thumbnail(picture), picture.name)
                 st.button(
                     text("Look at {n}", n=index + 1), key=f"picture {index}", on_click=_show, args=(index,), type=kind, width="stretch"
                 )
@@ -218,7 +218,7 @@ def answer(text: Text) -> None:
     left, right = st.columns([1, 2], gap="large")
     with left:
         what = text("What the network sees: {side} x {side} pixels", side=found.view.shape[0])
-        st.image(results.seen(found), caption=what, width="stretch", output_format="PNG", alt=what)
+        frame.picture(results.seen(found), what, caption=what)
     with right:
         st.subheader(text("What the network says"), anchor=False)
         frame.show(drawing.predictions(found.predictions, text), "predictions")

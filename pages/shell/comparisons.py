@@ -140,7 +140,7 @@ def _answer(text: Text, side: Side) -> None:
     logit = analysis.logits[analysis.target.index]
     left, right = st.columns([1, 2])
     with left:
-        st.image(results.seen(analysis), width=WIDTH, output_format="PNG", alt=analysis.picture.name)
+        frame.picture(results.seen(analysis), analysis.picture.name, width=WIDTH)
     with right:
         st.metric(text("Logit of {name}", name=analysis.class_names[text.language][analysis.target.index]), text.isolated(f"{logit:+.2f}"))
         weights = results.plain(analysis.model.weights)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import streamlit as st
 
@@ -344,6 +345,11 @@ def show(figure: Figure, name: str, select: Callable[[], None] | None = None) ->
             st.plotly_chart(drawn, key=name, config=config, alt=told)
         else:
             st.plotly_chart(drawn, key=name, config=config, alt=told, on_select=select, selection_mode="box")
+
+
+def picture(packed: bytes, alt: str, caption: str | None = None, width: int | Literal["stretch"] = "stretch") -> None:
+    """A PNG or JPEG as it is packed: if it is not told which, Streamlit makes a JPEG of every PNG, anew at every drawing."""
+    st.image(packed, caption, width=width, output_format="PNG" if packed.startswith(b"\x89PNG") else "JPEG", alt=alt)
 
 
 def numbers(text: Text, told: Mapping[str, str]) -> None:

@@ -99,7 +99,7 @@ def _thumbnail(sha256: str, _picture: Picture) -> bytes:
 
 
 def thumbnail(picture: Picture) -> bytes:
-    """The middle of a picture as a small square of THUMBNAIL pixels, as JPEG. Streamlit takes it as it is, if it is told so."""
+    """The middle of a picture as a small square of THUMBNAIL pixels, as JPEG; packed once."""
     return _thumbnail(picture.sha256, picture)
 
 
@@ -109,7 +109,7 @@ def _exact(digest: str, _view: np.ndarray) -> bytes:
 
 
 def seen(analysis: Analysis) -> bytes:
-    """What the network saw, as PNG; packed once. Streamlit is told so, or it would make a JPEG of it at every drawing."""
+    """What the network saw, as PNG; packed once."""
     return _exact(hashlib.sha256(analysis.view.tobytes()).hexdigest(), analysis.view)
 
 
